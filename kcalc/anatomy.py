@@ -1,0 +1,30 @@
+"""Vessels and structures as pure data: label number, name, SNOMED CT code.
+
+Label maps of kcalc use these numbers; 0 is background. Codes: digest E.8, taken
+from DICOM PS3.16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One labelled structure: its number in label maps, its name and SCT code."""
+
+    label: int
+    name: str
+    sct_code: str
+
+
+CORONARY_VESSELS: tuple[Structure, ...] = (
+    Structure(1, "LM", "3227004"),
+    Structure(2, "LAD", "59438005"),
+    Structure(3, "LCX", "57396003"),
+    Structure(4, "RCA", "13647002"),
+)
+"""The four coronary territories, in the order CAC-DRS counts them."""
+
+INSERT_LABEL = 9
+"""Label of a calcification insert in a physical phantom: calcium without a vessel."""

@@ -1,0 +1,99 @@
+"""InputSpec: the only description of what a network's input must look like.
+
+The tf.data pipeline, ``kcalc.predict`` and the exported graph read the same spec;
+it is stored in the manifest beside every saved model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How Hounsfield units become a network's input.
+
+    Args:
+        window_hu: Lower and upper edge of the intensity window in HU; values are
+            clipped to it and scaled to [0, 1].
+        stack: Slices per input: 9 for a 2.5-D network (channels, middle slice
+            labelled), 1 for a 2-D or 3-D one. Odd.
+        spacing_mm: Voxel spacing (z, y, x) the network needs, or None for the scan's
+            own.
+        halo_zyx: Voxels of context lost at each side (valid convolutions) or needed
+            for seamless tiles.
+        stride_zyx: Total stride, on which tile starts must lie.
+        multiple_zyx: Sizes must be multiples of this; kcalc pads and crops back.
+        context: ``"local"`` if an output depends on its halo only, ``"slice"`` if
+            it depends on the whole slice (global pooling), so that slices may not
+            be cut into tiles.
+
+    Raises:
+        ValueError: An argument breaks these rules.
+    """
+
+    window_hu: tuple[float, float]
+    stack: int = 1
+    spacing_mm: tuple[float, float, float] | None = None
+    halo_zyx: tuple[int, int, int] = (0, 0, 0)
+    stride_zyx: tuple[int, int, int] = (1, 1, 1)
+    multiple_zyx: tuple[int, int, int] = (1, 1, 1)
+    context: Literal["local", "slice"] = "local"
+
+    def __post_init__(self) -> None:
+        if not self.window_hu[0] < self.window_hu[1]:
+            raise ValueError(
+                "window_hu must be (lower, upper) in HU. "
+                f"Received: window_hu={self.window_hu}"
+            )
+        if self.stack < 1 or self.stack % 2 == 0:
+            raise ValueError(
+                f"stack must be an odd number of slices. Received: stack={self.stack}"
+            )
+        if self.context not in ("local", "slice"):
+            raise ValueError(
+                f"context must be 'local' or 'slice'. Received: {self.context!r}"
+            )
+        if min(self.stride_zyx) < 1 or min(self.multiple_zyx) < 1:
+            raise ValueError(
+                "stride_zyx and multiple_zyx must be at least 1. Received: "
+                f"stride_zyx={self.stride_zyx}, multiple_zyx={self.multiple_zyx}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> InputSpec:
+        """Return the spec that :meth:`to_dict` described."""
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list | tuple) else value
+                for name, value in values.items()
+            }
+        )
+
+
+def stack_indices(num_slices: int, stack: int) -> npt.NDArray[np.int64]:
+    """Return which slices make the stack round each slice; the border repeats.
+
+    Args:
+        num_slices: Number of slices of the volume.
+        stack: Odd number of slices per stack.
+
+    Returns:
+        (num_slices, stack) slice indices, caudal first.
+
+    Example:
+        >>> stack_indices(3, 3).tolist()
+        [[0, 0, 1], [0, 1, 2], [1, 2, 2]]
+    """
+    offsets = np.arange(stack) - stack // 2
+    centres = np.arange(num_slices)[:, None]
+    return np.clip(centres + offsets, 0, num_slices - 1)

@@ -1,0 +1,94 @@
+"""A Volume: voxel values with geometry, acquisition facts and findings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the reader noticed: a warning to heed or a correction it made."""
+
+    code: str
+    message: str
+    kind: Literal["warning", "correction", "note"] = "warning"
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How a scan was made, as far as its file says; None where it does not.
+
+    No field identifies a patient.
+    """
+
+    modality: str | None = None
+    tube_voltage_kvp: float | None = None
+    slice_thickness_mm: float | None = None
+    convolution_kernel: str | None = None
+    manufacturer: str | None = None
+    manufacturer_model_name: str | None = None
+    image_type: tuple[str, ...] = ()
+    contrast_agent: str | None = None
+    body_part: str | None = None
+    series_uid: str | None = None
+    frame_of_reference_uid: str | None = None
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxel values on a regular grid, checked when it is made.
+
+    Args:
+        array: (z, y, x). int16 where every value is an integer; float32 where
+            a scan has fractional HU, so that thresholds are compared before rounding.
+        geometry: Grid in patient space; its shape is the array's.
+        unit: ``"HU"`` or ``"arbitrary"``.
+        acquisition: Facts from the file.
+        findings: Warnings and corrections of the reader.
+
+    Raises:
+        ValueError: Shape, dtype or unit break these rules, or a value is not finite.
+    """
+
+    array: npt.NDArray[Any]
+    geometry: Geometry
+    unit: Literal["HU", "arbitrary"] = "HU"
+    acquisition: Acquisition = field(default_factory=Acquisition)
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.geometry.shape_zyx:
+            raise ValueError(
+                "array must have the geometry's shape (z, y, x). "
+                f"Received: {self.array.shape} against {self.geometry.shape_zyx}"
+            )
+        if self.array.dtype not in (np.dtype(np.int16), np.dtype(np.float32)):
+            raise ValueError(
+                f"array must be int16 or float32. Received: dtype={self.array.dtype}"
+            )
+        if self.unit not in ("HU", "arbitrary"):
+            raise ValueError(
+                f"unit must be 'HU' or 'arbitrary'. Received: unit={self.unit!r}"
+            )
+        if self.array.dtype.kind == "f" and not np.isfinite(self.array).all():
+            raise ValueError("array must be finite; it holds NaN or infinite values.")
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres in mm, (z, y, x)."""
+        return self.geometry.spacing_mm
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of slices, rows and columns."""
+        return self.geometry.shape_zyx
+
+    def findings_as_dicts(self) -> list[dict[str, str]]:
+        """Return the findings as plain dictionaries, for JSON."""
+        return [asdict(finding) for finding in self.findings]
