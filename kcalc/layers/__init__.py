@@ -1,0 +1,18 @@
+"""Building blocks of kcalc's networks: one registered Keras layer a file.
+
+Feature maps go in and come out as (batch, y, x, channel).
+"""
+
+from kcalc.layers.batch_normalization import batch_normalization
+from kcalc.layers.dense_block import DenseBlock
+from kcalc.layers.extra_dense_block import ExtraDenseBlock
+from kcalc.layers.residual_atrous_unit import ResidualAtrousUnit
+from kcalc.layers.sc_se import ScSE
+
+__all__ = [
+    "DenseBlock",
+    "ExtraDenseBlock",
+    "ResidualAtrousUnit",
+    "ScSE",
+    "batch_normalization",
+]
