@@ -79,14 +79,14 @@ class Geometry:
     def index_to_mm(self, index_zyx: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Map voxel indices (..., 3) in (z, y, x) to LPS mm (..., 3) in (x, y, z)."""
         index = np.asarray(index_zyx, dtype=np.float64)
-        return index @ self.affine_lps[:3, :3].T + self.affine_lps[:3, 3]
+        steps, origin = self.affine_lps[:3, :3], self.affine_lps[:3, 3]
+        return np.asarray(index @ steps.T + origin)
 
     def mm_to_index(self, point_xyz_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Map LPS mm (..., 3) in (x, y, z) to fractional indices (..., 3), (z, y, x)."""
+        """Map LPS mm (..., 3), (x, y, z), to fractional indices (..., 3), (z, y, x)."""
         point = np.asarray(point_xyz_mm, dtype=np.float64) - self.affine_lps[:3, 3]
-        return np.linalg.solve(
-            self.affine_lps[:3, :3], point.reshape(-1, 3).T
-        ).T.reshape(point.shape)
+        index = np.linalg.solve(self.affine_lps[:3, :3], point.reshape(-1, 3).T)
+        return np.asarray(index.T.reshape(point.shape))
 
     def affine_ras_xyz(self) -> npt.NDArray[np.float64]:
         """Return the affine of NIfTI: index (x, y, z) to RAS mm."""
