@@ -4,12 +4,14 @@ Feature maps go in and come out as (batch, y, x, channel).
 """
 
 from kcalc.layers.batch_normalization import batch_normalization
+from kcalc.layers.bilinear_doubling import BilinearDoubling
 from kcalc.layers.dense_block import DenseBlock
 from kcalc.layers.extra_dense_block import ExtraDenseBlock
 from kcalc.layers.residual_atrous_unit import ResidualAtrousUnit
 from kcalc.layers.sc_se import ScSE
 
 __all__ = [
+    "BilinearDoubling",
     "DenseBlock",
     "ExtraDenseBlock",
     "ResidualAtrousUnit",

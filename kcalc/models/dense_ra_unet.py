@@ -166,9 +166,7 @@ def dense_ra_unet(
         dtype="float32",
         name="head_logits",
     )(x)
-    x = keras.layers.UpSampling2D(
-        2, interpolation="bilinear", dtype="float32", name="head_enlarge"
-    )(x)
+    x = kcalc.layers.BilinearDoubling(dtype="float32", name="head_enlarge")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")(
         x
     )
