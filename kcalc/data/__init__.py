@@ -1,0 +1,31 @@
+"""Prepared cases and the tf.data pipeline that feeds networks from them.
+
+``kcalc.data.pipeline`` needs TensorFlow and is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from kcalc.data.augment import Augmentation
+from kcalc.data.patches import PatchSampling
+from kcalc.data.splits import SPLITS, split_patients
+from kcalc.data.store import Case, CaseRecord, CaseStore
+
+__all__ = [
+    "SPLITS",
+    "Augmentation",
+    "Case",
+    "CaseRecord",
+    "CaseStore",
+    "PatchSampling",
+    "pipeline",
+    "split_patients",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "pipeline":
+        return importlib.import_module("kcalc.data.pipeline")
+    raise AttributeError(f"module 'kcalc.data' has no attribute {name!r}")

@@ -1,0 +1,181 @@
+"""Which crop a training sample is, and its voxels: from a seed to a stack of slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.preparation import stack_indices
+
+
+@dataclass(frozen=True)
+class PatchSampling:
+    """How square in-plane crops are drawn and resized.
+
+    Args:
+        size: Rows and columns of a sample after resizing, in pixels.
+        side: Smallest and largest side of the crop in the scan's pixels, drawn
+            uniformly; cut to the slice where that is smaller. At most twice ``size``,
+            up to which bilinear resizing uses every pixel.
+        p_positive: Share of crops that hold a random labelled voxel.
+        p_hard_negative: Share of crops that hold a random voxel >= 130 HU without
+            a label; the remaining crops lie anywhere.
+
+    Raises:
+        ValueError: An argument breaks these rules.
+    """
+
+    size: int = 256
+    side: tuple[int, int] = (192, 384)
+    p_positive: float = 0.0
+    p_hard_negative: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.side[0] <= self.side[1] <= 2 * self.size:
+            raise ValueError(
+                "side must be (smallest, largest) in pixels, the largest at most twice "
+                f"size. Received: side={self.side}, size={self.size}"
+            )
+        shares = (self.p_positive, self.p_hard_negative)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ValueError(
+                "p_positive and p_hard_negative must be >= 0 and sum to at most 1. "
+                f"Received: p_positive={self.p_positive}, "
+                f"p_hard_negative={self.p_hard_negative}"
+            )
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of one slice: case, slice index, first row and column, side."""
+
+    case: str
+    z: int
+    y: int
+    x: int
+    side: int
+
+
+class CropSampler:
+    """Draws crops from the cases of one split.
+
+    Args:
+        store: The store.
+        records: Cases to draw from, at least one.
+        sampling: How crops are drawn. A share whose kind of voxel no case has goes to
+            crops that lie anywhere.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        records: Sequence[CaseRecord],
+        sampling: PatchSampling,
+    ) -> None:
+        self.sampling = sampling
+        self.records = tuple(records)
+        self._positive = _non_empty(store.positive_zyx(r.name) for r in self.records)
+        self._hard = _non_empty(store.hard_negative_zyx(r.name) for r in self.records)
+
+    def draw(self, rng: np.random.Generator) -> Crop:
+        """Return one random crop.
+
+        Cases count alike; a drawn voxel lies anywhere in the crop, an eighth of the
+        side away from its edge where the slice allows it.
+        """
+        sampling = self.sampling
+        chance = rng.random()
+        tables: dict[int, npt.NDArray[np.int32]] = {}
+        if chance < sampling.p_positive:
+            tables = self._positive
+        elif chance < sampling.p_positive + sampling.p_hard_negative:
+            tables = self._hard
+        candidates = list(tables) or range(len(self.records))
+        index = candidates[int(rng.integers(len(candidates)))]
+        record = self.records[index]
+        num_slices, rows, columns = record.shape_zyx
+        side = int(rng.integers(sampling.side[0], sampling.side[1] + 1))
+        side = min(side, rows, columns)
+        if not tables:
+            z = int(rng.integers(num_slices))
+            y = int(rng.integers(rows - side + 1))
+            x = int(rng.integers(columns - side + 1))
+            return Crop(record.name, z, y, x, side)
+        voxel = tables[index][int(rng.integers(len(tables[index])))]
+        start = [
+            _start_round(int(centre), side, size, rng)
+            for centre, size in zip(voxel[1:], (rows, columns), strict=True)
+        ]
+        return Crop(record.name, int(voxel[0]), start[0], start[1], side)
+
+
+def read_crop(
+    store: CaseStore, crop: Crop, stack: int
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+    """Read a crop's slices and the label of its middle slice.
+
+    Args:
+        store: The store.
+        crop: What to read.
+        stack: Odd number of slices; at the ends the border slice repeats.
+
+    Returns:
+        int16 HU (y, x, stack), caudal slice first, and uint8 label (y, x).
+    """
+    rows = slice(crop.y, crop.y + crop.side)
+    columns = slice(crop.x, crop.x + crop.side)
+    image = store.image(crop.case)
+    slices = stack_indices(image.shape[0], stack)[crop.z]
+    first, last = int(slices.min()), int(slices.max())
+    block = np.asarray(image[first : last + 1, rows, columns])
+    label = np.asarray(store.label(crop.case)[crop.z, rows, columns])
+    return np.moveaxis(block[slices - first], 0, -1), label
+
+
+def fixed_slices(
+    store: CaseStore, records: Sequence[CaseRecord], count: int, seed: int
+) -> list[Crop]:
+    """Return a fixed, seeded choice of whole slices for validation.
+
+    About half are slices with a label, as many as there are; the rest are any slices.
+    Slices that are not square are cut to their middle square.
+
+    Args:
+        store: The store.
+        records: Cases to choose from.
+        count: Number of slices wanted.
+        seed: Same seed, same slices.
+    """
+    rng = np.random.default_rng([seed, 1])
+    every = [(r, z) for r in records for z in range(r.shape_zyx[0])]
+    positive = [(r, int(z)) for r in records for z in store.positive_slices(r.name)]
+    half = min(count // 2, len(positive))
+    chosen = [positive[i] for i in rng.permutation(len(positive))[:half]]
+    taken = {(r.name, z) for r, z in chosen}
+    rest = [every[i] for i in rng.permutation(len(every))]
+    rest = [pair for pair in rest if (pair[0].name, pair[1]) not in taken]
+    chosen += rest[: count - half]
+    crops = []
+    for record, z in chosen:
+        _, rows, columns = record.shape_zyx
+        side = min(rows, columns)
+        crops.append(
+            Crop(record.name, z, (rows - side) // 2, (columns - side) // 2, side)
+        )
+    return crops
+
+
+def _start_round(centre: int, side: int, size: int, rng: np.random.Generator) -> int:
+    """Return a random start so that [start, start + side) holds the centre."""
+    margin = side // 8
+    start = centre - int(rng.integers(margin, side - margin))
+    return int(np.clip(start, 0, size - side))
+
+
+def _non_empty(tables: object) -> dict[int, npt.NDArray[np.int32]]:
+    """Return the tables that have rows, by the index of their case."""
+    return {i: table for i, table in enumerate(tables) if len(table)}  # type: ignore[arg-type, var-annotated]

@@ -1,0 +1,180 @@
+"""tf.data from a CaseStore: batches of slice stacks with the middle slice's label.
+
+Sample ``i`` depends on (seed, i) alone, so that a resumed run sees what an
+uninterrupted one would have seen, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kcalc.data.augment import Augmentation
+from kcalc.data.patches import (
+    Crop,
+    CropSampler,
+    PatchSampling,
+    fixed_slices,
+    read_crop,
+)
+from kcalc.data.store import CaseStore
+from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.preparation import InputSpec
+
+LABEL_SHARE = 0.25
+"""Least bilinear share of labelled pixels in a resized pixel that is labelled.
+
+With the cut at 130 HU after it, small lesions survive halving, which a share of 0.5
+or nearest neighbours would lose; without resizing the label stays as it is.
+"""
+
+
+def training_dataset(
+    store: CaseStore,
+    *,
+    input_spec: InputSpec,
+    sampling: PatchSampling,
+    augmentation: Augmentation | None = None,
+    batch_size: int = 1,
+    seed: int = 0,
+    start: int = 0,
+    stop: int,
+    threshold_hu: float = AGATSTON_THRESHOLD_HU,
+    num_parallel_calls: int = 2,
+) -> tf.data.Dataset:
+    """Return batches of samples ``start`` to ``stop`` of the training split.
+
+    A sample is a random square crop of ``input_spec.stack`` slices, resized, changed
+    by the augmentation and windowed. Its label is 1 where the middle slice is labelled
+    and >= ``threshold_hu`` after all changes.
+
+    Args:
+        store: Store with a training split.
+        input_spec: Window and stack of the network.
+        sampling: How crops are drawn.
+        augmentation: Random changes; None for none.
+        batch_size: Samples a batch.
+        seed: Seed of all samples.
+        start: First sample, the number of samples already seen when resuming.
+        stop: One past the last sample.
+        threshold_hu: Cut of the label in HU.
+        num_parallel_calls: Threads; the order of samples does not depend on it.
+
+    Returns:
+        Dataset of (float32 (batch, y, x, slice) in [0, 1], float32 (batch, y, x, 1)).
+    """
+    sampler = CropSampler(store, store.split("train"), sampling)
+    changes = augmentation or Augmentation()
+    stack = input_spec.stack
+
+    def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
+        rng = np.random.default_rng([seed, 0, int(index)])
+        image, label = read_crop(store, sampler.draw(rng), stack)
+        image, label = changes.flip(image, label, rng)
+        return (
+            np.ascontiguousarray(image),
+            np.ascontiguousarray(label),
+            changes.draw_intensity(rng),
+        )
+
+    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label, intensity = tf.numpy_function(
+            load, [index], (tf.int16, tf.uint8, tf.float32)
+        )
+        hu, share = _resize(image, label, sampling.size, stack)
+        intensity = tf.ensure_shape(intensity, (3,))
+        hu = hu * intensity[0] + intensity[1]
+        if changes.noise_hu > 0:
+            noise = tf.random.stateless_normal(tf.shape(hu), tf.stack([seed, index]))
+            hu += intensity[2] * noise
+        return _finish(hu, share, input_spec, threshold_hu)[:2]
+
+    return (
+        tf.data.Dataset.range(start, stop)
+        .map(sample, num_parallel_calls=num_parallel_calls, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(2)
+    )
+
+
+def validation_dataset(
+    store: CaseStore,
+    *,
+    input_spec: InputSpec,
+    num_slices: int,
+    size: int,
+    batch_size: int = 1,
+    seed: int = 0,
+    split: str = "validation",
+    threshold_hu: float = AGATSTON_THRESHOLD_HU,
+) -> tf.data.Dataset:
+    """Return batches of a fixed, seeded choice of whole slices.
+
+    About half of them carry a label. Slices of another size than ``size`` are resized
+    as in training.
+
+    Args:
+        store: Store with that split.
+        input_spec: Window and stack of the network.
+        num_slices: Number of slices, fewer if the split has fewer.
+        size: Rows and columns of a sample in pixels.
+        batch_size: Samples a batch; the last one may be smaller.
+        seed: Seed of the choice.
+        split: Split to take them from.
+        threshold_hu: Cut of the label, and of the candidates, in HU.
+
+    Returns:
+        Dataset of (image, label, candidates): as in training, and float32
+        (batch, y, x, 1), 1 where the middle slice is >= ``threshold_hu``.
+    """
+    crops = fixed_slices(store, store.split(split), num_slices, seed)
+    too_large = max(crop.side for crop in crops)
+    if too_large > 2 * size:
+        raise ValueError(
+            "size must be at least half the side of a slice, so that resizing uses "
+            f"every pixel. Received: size={size}, side of a slice {too_large}"
+        )
+    stack = input_spec.stack
+
+    def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
+        crop: Crop = crops[int(index)]
+        image, label = read_crop(store, crop, stack)
+        return np.ascontiguousarray(image), label
+
+    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        image, label = tf.numpy_function(load, [index], (tf.int16, tf.uint8))
+        hu, share = _resize(image, label, size, stack)
+        return _finish(hu, share, input_spec, threshold_hu)
+
+    return (
+        tf.data.Dataset.range(len(crops))
+        .map(sample, num_parallel_calls=2, deterministic=True)
+        .batch(batch_size)
+        .prefetch(1)
+    )
+
+
+def _resize(
+    image: tf.Tensor, label: tf.Tensor, size: int, stack: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resize HU (y, x, slice) and the label's share (y, x, 1) with the same weights."""
+    image = tf.cast(tf.ensure_shape(image, (None, None, stack)), tf.float32)
+    label = tf.cast(tf.ensure_shape(label, (None, None)) > 0, tf.float32)
+    hu = tf.image.resize(image, (size, size), "bilinear")
+    share = tf.image.resize(label[..., None], (size, size), "bilinear")
+    return hu, share
+
+
+def _finish(
+    hu: tf.Tensor, share: tf.Tensor, input_spec: InputSpec, threshold_hu: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return windowed stack, label and candidates of one sample."""
+    middle = input_spec.stack // 2
+    low_hu, high_hu = input_spec.window_hu
+    candidates = hu[..., middle : middle + 1] >= threshold_hu
+    label = tf.logical_and(share >= LABEL_SHARE, candidates)
+    windowed = (tf.clip_by_value(hu, low_hu, high_hu) - low_hu) / (high_hu - low_hu)
+    return windowed, tf.cast(label, tf.float32), tf.cast(candidates, tf.float32)

@@ -1,0 +1,131 @@
+"""Checkpoints in one file that is whole or absent: weights, optimiser and progress.
+
+HDF5 with one dataset per variable, in the order of ``model.variables`` (seed
+generators included) and ``optimizer.variables`` (step, slots, averages), and the rest
+as JSON. One file, because a kill between two would leave a pair that do not match.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from kcalc.data.files import whole_or_absent
+from kcalc.errors import KcalcError, ModelError
+
+LAST = "last.checkpoint.h5"
+BEST_WEIGHTS = "best.weights.h5"
+
+
+def save_checkpoint(path: Path, model: keras.Model, state: Mapping[str, Any]) -> None:
+    """Write a compiled model's whole training state.
+
+    Args:
+        path: File to replace.
+        model: Compiled model whose optimiser is built.
+        state: What else is needed to go on, as plain values for JSON.
+
+    Raises:
+        KcalcError: A weight is not finite (``TRAIN_NONFINITE``); the former file
+            stays.
+        ResourceError: The file cannot be written; the former file stays.
+    """
+    groups = {
+        name: [np.asarray(v) for v in variables]
+        for name, variables in _variables(model).items()
+    }
+    for variable, value in zip(model.variables, groups["model"], strict=True):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise KcalcError(
+                "TRAIN_NONFINITE",
+                f"Weights must stay finite; {variable.path} is not.",
+                path=path,
+                hint="The last checkpoint is finite; lower the learning rate.",
+            )
+    with whole_or_absent(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["state"] = json.dumps(state)
+        for name, values in groups.items():
+            group = file.create_group(name)
+            for index, value in enumerate(values):
+                group.create_dataset(f"{index:05d}", data=value)
+
+
+def load_checkpoint(path: Path, model: keras.Model) -> dict[str, Any]:
+    """Put a checkpoint's values into a compiled model and its optimiser.
+
+    Args:
+        path: File that :func:`save_checkpoint` wrote.
+        model: Compiled model of the same architecture, optimiser built.
+
+    Returns:
+        The state that was saved.
+
+    Raises:
+        ModelError: The file is damaged or of another network (``CHECKPOINT``).
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            state: dict[str, Any] = json.loads(file.attrs["state"])
+            for name, variables in _variables(model).items():
+                _assign(variables, [file[name][key][()] for key in sorted(file[name])])
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(
+            "CHECKPOINT",
+            f"The checkpoint is damaged or of another network ({error}).",
+            path=path,
+            hint="Resume with the recipe that wrote it, or begin in another folder.",
+        ) from error
+    return state
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's state without its weights.
+
+    Raises:
+        ModelError: The file is damaged (``CHECKPOINT``).
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            state: dict[str, Any] = json.loads(file.attrs["state"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(
+            "CHECKPOINT",
+            "The checkpoint is damaged.",
+            path=path,
+            hint="Begin the run anew in another folder.",
+        ) from error
+    return state
+
+
+def save_weights(path: Path, model: keras.Model) -> None:
+    """Write a model's weights in Keras's format, whole or not at all.
+
+    Of a compiled model Keras would store the optimiser too; a second model of the same
+    layers leaves it out.
+    """
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    with whole_or_absent(path, suffix=".weights.h5") as temporary:
+        bare.save_weights(temporary)
+
+
+def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    return {"model": model.variables, "optimizer": model.optimizer.variables}
+
+
+def _assign(variables: Iterable[keras.Variable], values: list[Any]) -> None:
+    variables = list(variables)
+    if len(variables) != len(values):
+        raise ValueError(f"{len(values)} values for {len(variables)} variables")
+    for variable, value in zip(variables, values, strict=True):
+        if tuple(variable.shape) != np.shape(value):
+            raise ValueError(
+                f"{variable.path} has shape {tuple(variable.shape)}, the file "
+                f"{np.shape(value)}"
+            )
+        variable.assign(value)

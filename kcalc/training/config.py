@@ -1,0 +1,176 @@
+"""What a training run is: four frozen dataclasses, built in a recipe's Python file.
+
+A recipe holds functions, not names, so that the type checker sees them; ``run.json``
+records every value. A changed hyperparameter is a new recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kcalc.data.augment import Augmentation
+from kcalc.data.patches import PatchSampling
+from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.preparation import InputSpec
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which samples a network sees.
+
+    Args:
+        sampling: How training crops are drawn.
+        augmentation: Random changes of training crops.
+        threshold_hu: Labels below it are cut, in HU.
+        validation_slices: Whole slices in the fixed validation set.
+        validation_size: Their rows and columns in pixels.
+        validation_batch: Slices a validation step.
+    """
+
+    sampling: PatchSampling = field(default_factory=PatchSampling)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    threshold_hu: float = AGATSTON_THRESHOLD_HU
+    validation_slices: int = 64
+    validation_size: int = 512
+    validation_batch: int = 2
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            validation_slices=self.validation_slices,
+            validation_size=self.validation_size,
+            validation_batch=self.validation_batch,
+        )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Numbers of the optimiser and its schedule; the recipe's function uses them.
+
+    Args:
+        learning_rate: Peak learning rate.
+        momentum: Momentum of SGD, or Adam's first-moment decay.
+        decay_rate: Factor per ``decay_steps`` of an exponential schedule, or None.
+        decay_steps: Steps between two decays.
+        warmup_steps: Steps of linear warm-up before a cosine schedule.
+        weight_decay: Decoupled weight decay, or None.
+        clip_norm: Largest global gradient norm, or None.
+        ema_momentum: Momentum of the moving average of weights that is validated and
+            kept; None for no average.
+    """
+
+    learning_rate: float
+    momentum: float = 0.9
+    decay_rate: float | None = None
+    decay_steps: int = 1
+    warmup_steps: int = 0
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    ema_momentum: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate, decay_steps=self.decay_steps)
+        for name in ("momentum", "ema_momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(
+                    f"{name} must be at least 0 and below 1. Received: {name}={value}"
+                )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and in what portions.
+
+    Args:
+        epochs: Epochs; each ends with validation and a checkpoint.
+        steps_per_epoch: Optimiser steps an epoch.
+        batch_size: Samples a step over all replicas together.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            epochs=self.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            batch_size=self.batch_size,
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's result, but the data and the seed.
+
+    Args:
+        name: Name of the run, as in ``run.json``.
+        input_spec: How HU become the network's input.
+        data: Which samples.
+        optimizer: Numbers of the optimiser.
+        training: How long.
+        build_model: Returns a new network; called inside the strategy's scope, as are
+            the next two.
+        build_loss: Returns the loss: one value a sample.
+        build_optimizer: Returns the optimiser.
+        threshold: Probability from which a pixel counts as calcium in validation.
+    """
+
+    name: str
+    input_spec: InputSpec
+    data: DataConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    build_model: Callable[[], keras.Model]
+    build_loss: Callable[[], keras.losses.Loss]
+    build_optimizer: Callable[[], keras.optimizers.Optimizer]
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                "threshold must lie between 0 and 1. "
+                f"Received: threshold={self.threshold}"
+            )
+
+
+def smoke_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe cut to two steps and four validation slices."""
+    return replace(
+        recipe,
+        name=f"{recipe.name}-smoke",
+        data=replace(recipe.data, validation_slices=4),
+        training=replace(recipe.training, epochs=1, steps_per_epoch=2),
+    )
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as plain values for JSON; a function becomes its full name."""
+    return {item.name: _plain(getattr(recipe, item.name)) for item in fields(recipe)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if callable(value):
+        function = getattr(value, "func", value)
+        return f"{function.__module__}.{function.__qualname__}"
+    return value
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0. Received: {name}={value}")
