@@ -1,0 +1,20 @@
+"""Calcium scoring under explicit rules: NumPy arrays in, frozen results out."""
+
+from kcalc.scoring.calcium import CalciumScore, calcium_score
+from kcalc.scoring.lesions import Lesion, VesselScore
+from kcalc.scoring.presets import RULES, rule
+from kcalc.scoring.risk import cac_drs, risk_category
+from kcalc.scoring.rules import KvpRow, ScoringRule
+
+__all__ = [
+    "RULES",
+    "CalciumScore",
+    "KvpRow",
+    "Lesion",
+    "ScoringRule",
+    "VesselScore",
+    "cac_drs",
+    "calcium_score",
+    "risk_category",
+    "rule",
+]
