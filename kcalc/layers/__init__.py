@@ -7,6 +7,7 @@ from kcalc.layers.batch_normalization import batch_normalization
 from kcalc.layers.bilinear_doubling import BilinearDoubling
 from kcalc.layers.dense_block import DenseBlock
 from kcalc.layers.extra_dense_block import ExtraDenseBlock
+from kcalc.layers.independent_initializer import independent_initializer
 from kcalc.layers.residual_atrous_unit import ResidualAtrousUnit
 from kcalc.layers.sc_se import ScSE
 
@@ -17,4 +18,5 @@ __all__ = [
     "ResidualAtrousUnit",
     "ScSE",
     "batch_normalization",
+    "independent_initializer",
 ]

@@ -33,7 +33,8 @@ class BilinearDoubling(keras.layers.Layer):  # type: ignore[misc]
         (batch, 2 y, 2 x, channels).
 
     Example:
-        >>> BilinearDoubling()([[[[0.0], [1.0]]]])[0, 0, :, 0].numpy().tolist()
+        >>> maps = ops.reshape([0.0, 1.0], (1, 1, 2, 1))
+        >>> ops.convert_to_numpy(BilinearDoubling()(maps))[0, 0, :, 0].tolist()
         [0.0, 0.25, 0.75, 1.0]
     """
 

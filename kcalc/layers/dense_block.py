@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kcalc.layers.batch_normalization import batch_normalization
+from kcalc.layers.independent_initializer import independent_initializer
 
 Shape = tuple[int | None, ...]
 
@@ -78,7 +79,9 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
                 size,
                 padding="same",
                 use_bias=False,
-                kernel_initializer=self.kernel_initializer,
+                kernel_initializer=independent_initializer(
+                    self.kernel_initializer, name
+                ),
                 dtype=self.dtype_policy,
                 name=name,
             )

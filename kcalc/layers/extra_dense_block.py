@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kcalc.layers.dense_block import DenseBlock, Shape
+from kcalc.layers.independent_initializer import independent_initializer
 
 
 @keras.saving.register_keras_serializable(package="kcalc")
@@ -69,7 +70,9 @@ class ExtraDenseBlock(keras.layers.Layer):  # type: ignore[misc]
         self.project = keras.layers.Conv2D(
             input_shape[-1],
             1,
-            kernel_initializer=self.kernel_initializer,
+            kernel_initializer=independent_initializer(
+                self.kernel_initializer, "project"
+            ),
             dtype=self.dtype_policy,
             name="project",
         )

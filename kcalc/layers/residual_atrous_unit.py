@@ -10,6 +10,7 @@ from keras import ops
 
 from kcalc.layers.batch_normalization import batch_normalization
 from kcalc.layers.dense_block import Shape
+from kcalc.layers.independent_initializer import independent_initializer
 
 # Up to this many channels a branch keeps half of them, above it a quarter, so that
 # narrow maps are not squeezed to nothing.
@@ -119,7 +120,7 @@ class ResidualAtrousUnit(keras.layers.Layer):  # type: ignore[misc]
             padding="same",
             dilation_rate=dilation,
             use_bias=False,
-            kernel_initializer=self.kernel_initializer,
+            kernel_initializer=independent_initializer(self.kernel_initializer, name),
             dtype=self.dtype_policy,
             name=name,
         )

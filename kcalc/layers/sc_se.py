@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kcalc.layers.dense_block import Shape
+from kcalc.layers.independent_initializer import independent_initializer
 
 
 @keras.saving.register_keras_serializable(package="kcalc")
@@ -82,7 +83,9 @@ class ScSE(keras.layers.Layer):  # type: ignore[misc]
             1,
             1,
             activation="sigmoid",
-            kernel_initializer=self.kernel_initializer,
+            kernel_initializer=independent_initializer(
+                self.kernel_initializer, "spatial"
+            ),
             dtype=self.dtype_policy,
             name="spatial",
         )
@@ -103,7 +106,7 @@ class ScSE(keras.layers.Layer):  # type: ignore[misc]
         return keras.layers.Dense(
             units,
             activation=activation,
-            kernel_initializer=self.kernel_initializer,
+            kernel_initializer=independent_initializer(self.kernel_initializer, name),
             dtype=self.dtype_policy,
             name=name,
         )

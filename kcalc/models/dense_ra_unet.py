@@ -95,7 +95,10 @@ def dense_ra_unet(
     def channels(full_width: float) -> int:
         return max(4, 4 * round(full_width * width / 4))
 
-    convolution = _convolution_of(kernel_initializer)
+    def initializer(name: str) -> Any:
+        return kcalc.layers.independent_initializer(kernel_initializer, name)
+
+    convolution = _convolution_of(initializer)
     growth_rate = channels(GROWTH_RATE)
 
     # Encoder: taps at strides 2, 4, 8 and 16.
@@ -107,7 +110,7 @@ def dense_ra_unet(
         x = kcalc.layers.DenseBlock(
             num_layers,
             growth_rate,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=initializer(f"dense{number}"),
             name=f"dense{number}",
         )(x)
         x = _norm_relu(x, f"dense{number}_out")
@@ -122,7 +125,7 @@ def dense_ra_unet(
     if extra_dense:
         skips[0] = kcalc.layers.ExtraDenseBlock(
             growth_rate=growth_rate,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=initializer("skip1_extra_dense"),
             name="skip1_extra_dense",
         )(skips[0])
     if residual_atrous:
@@ -130,7 +133,7 @@ def dense_ra_unet(
             kcalc.layers.ResidualAtrousUnit(
                 dilations,
                 branch_filters=max(4, skip.shape[-1] // 4),
-                kernel_initializer=kernel_initializer,
+                kernel_initializer=initializer(f"skip{number}_residual_atrous"),
                 name=f"skip{number}_residual_atrous",
             )(skip)
             for number, skip in enumerate(skips, start=1)
@@ -145,7 +148,7 @@ def dense_ra_unet(
             2,
             strides=2,
             use_bias=False,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=initializer(f"{name}_up_deconv"),
             name=f"{name}_up_deconv",
         )(x)
         x = _norm_relu(x, f"{name}_up")
@@ -155,14 +158,14 @@ def dense_ra_unet(
             x = _norm_relu(x, f"{name}_{part}")
         if scse:
             x = kcalc.layers.ScSE(
-                kernel_initializer=kernel_initializer, name=f"{name}_scse"
+                kernel_initializer=initializer(f"{name}_scse"), name=f"{name}_scse"
             )(x)
 
     # Head, in float32 under every dtype policy.
     x = keras.layers.Conv2D(
         1,
         1,
-        kernel_initializer=kernel_initializer,
+        kernel_initializer=initializer("head_logits"),
         dtype="float32",
         name="head_logits",
     )(x)
@@ -194,7 +197,7 @@ def _check(input_shape: Sequence[int | None], width: float, blocks: Any) -> None
         )
 
 
-def _convolution_of(kernel_initializer: Any) -> Callable[..., Tensor]:
+def _convolution_of(initializer: Callable[[str], Any]) -> Callable[..., Tensor]:
     def convolution(
         x: Tensor, filters: int, size: int, name: str, strides: int = 1
     ) -> Tensor:
@@ -204,7 +207,7 @@ def _convolution_of(kernel_initializer: Any) -> Callable[..., Tensor]:
             strides=strides,
             padding="same",
             use_bias=False,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=initializer(name),
             name=f"{name}_conv",
         )(x)
 
