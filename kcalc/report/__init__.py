@@ -1,0 +1,24 @@
+"""Reports: a scored scan enters; JSON, CSV and HTML leave, whole or not at all."""
+
+from kcalc.report.folder import (
+    result_folder,
+    sha256_of_files,
+    write_json,
+    write_text,
+)
+from kcalc.report.html import render_html
+from kcalc.report.pictures import Picture, lesion_pictures
+from kcalc.report.record import score_record
+from kcalc.report.table import lesions_csv
+
+__all__ = [
+    "Picture",
+    "lesion_pictures",
+    "lesions_csv",
+    "render_html",
+    "result_folder",
+    "score_record",
+    "sha256_of_files",
+    "write_json",
+    "write_text",
+]

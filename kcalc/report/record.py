@@ -1,0 +1,116 @@
+"""The record of one result: what ``score.json`` holds and every report is made from."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc._version import NOTICE, __version__
+from kcalc.scoring import CalciumScore
+from kcalc.scoring.components import find_components
+from kcalc.volume import Finding, Volume
+
+RECORD_SCHEMA = 1
+"""Number of the form of ``score.json``; it rises when a key changes its meaning."""
+
+_ACQUISITION_KEYS = (
+    "modality",
+    "tube_voltage_kvp",
+    "slice_thickness_mm",
+    "convolution_kernel",
+    "manufacturer",
+    "manufacturer_model_name",
+)
+
+
+def score_record(
+    score: CalciumScore,
+    volume: Volume,
+    mask: npt.NDArray[Any],
+    *,
+    model: Mapping[str, Any] | None,
+    findings: Sequence[Finding] = (),
+    packages: Sequence[str] = ("numpy", "scipy"),
+) -> dict[str, Any]:
+    """Return all that is known of a result, as plain values for JSON.
+
+    It holds no date, no path and nothing of the patient, so that the same input gives
+    the same bytes and a result can be passed on.
+
+    Args:
+        score: The score.
+        volume: The scan.
+        mask: (z, y, x), nonzero where calcium was looked for.
+        model: Name, version and further facts of the network; None if the mask was
+            given.
+        findings: Further findings, after the reader's and before the score's.
+        packages: Distributions whose versions are recorded.
+    """
+    values = score.to_dict()
+    for lesion in values["lesions"]:
+        position = volume.geometry.index_to_mm(lesion["centroid_index_zyx"])
+        lesion["centroid_xyz_mm"] = [round(float(value), 3) for value in position]
+    facts = asdict(volume.acquisition)
+    calcium_voxels = len(find_components(volume.array, mask, score.rule).values_hu)
+    values.pop("warnings")
+    return {
+        "schema": RECORD_SCHEMA,
+        "notice": NOTICE,
+        **values,
+        "findings": [
+            asdict(finding) for finding in merged_findings(volume, findings, score)
+        ],
+        "mask": {
+            "voxels": int(np.count_nonzero(mask)),
+            "calcium_voxels": calcium_voxels,
+            "scored_voxels": sum(lesion.num_pixels for lesion in score.lesions),
+        },
+        "model": None if model is None else dict(model),
+        "acquisition": {key: facts[key] for key in _ACQUISITION_KEYS},
+        "shape_zyx": list(volume.shape),
+        "input": {"voxels_sha256": _digest(volume.array)},
+        "versions": _versions(packages),
+    }
+
+
+def merged_findings(
+    volume: Volume, findings: Sequence[Finding], score: CalciumScore
+) -> tuple[Finding, ...]:
+    """Return reader's, further and score's findings, each code and text once.
+
+    Where the reader and the score warn under one code, the score's words stay: they
+    say what the fact did to the number.
+    """
+    from_score = []
+    for warning in score.warnings:
+        code, _, message = warning.partition(": ")
+        from_score.append(Finding(code, message, "warning"))
+    codes = {finding.code for finding in from_score}
+    others = [
+        finding
+        for finding in (*volume.findings, *findings)
+        if finding.code not in codes or finding.kind != "warning"
+    ]
+    return tuple(dict.fromkeys((*others, *from_score)))
+
+
+def _digest(array: npt.NDArray[Any]) -> str:
+    little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return hashlib.sha256(little_endian.data).hexdigest()
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    versions = {"kcalc": __version__, "python": platform.python_version()}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions

@@ -1,0 +1,6 @@
+"""Whole jobs: a path enters, a folder of results leaves, all of it or nothing."""
+
+from kcalc.workflow.phantom import PhantomResult, render_phantom
+from kcalc.workflow.scan import ScanResult, score_scan
+
+__all__ = ["PhantomResult", "ScanResult", "render_phantom", "score_scan"]

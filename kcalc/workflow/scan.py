@@ -1,0 +1,309 @@
+"""One scan from file to report: read, find calcium, score, write all or nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc._version import NOTICE
+from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL
+from kcalc.errors import UnfitError
+from kcalc.report import (
+    lesion_pictures,
+    lesions_csv,
+    render_html,
+    result_folder,
+    score_record,
+    sha256_of_files,
+    write_json,
+    write_text,
+)
+from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
+from kcalc.scoring import rule as rule_named
+from kcalc.scoring.components import find_components
+from kcalc.scoring.mass import check_calibration
+from kcalc.volume import Finding, Volume
+
+if TYPE_CHECKING:
+    import keras
+
+    from kcalc.inference import Network
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done, steps to do (0 where unknown)."""
+
+SCORE_FILE = "score.json"
+LESIONS_FILE = "lesions.csv"
+MASK_FILE = "mask.nii.gz"
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What :func:`score_scan` found and wrote.
+
+    Args:
+        score: The score with its lesions and rule.
+        volume: The scan as it was read.
+        mask: (z, y, x) uint8, what ``mask.nii.gz`` holds.
+        record: What ``score.json`` holds.
+        directory: The result folder.
+        seconds_network: Wall time in the network; 0 with a given mask.
+        seconds_rest: Wall time of everything else, TensorFlow's start included.
+    """
+
+    score: CalciumScore
+    volume: Volume
+    mask: npt.NDArray[np.uint8]
+    record: Mapping[str, Any]
+    directory: Path
+    seconds_network: float
+    seconds_rest: float
+
+    def summary(self) -> str:
+        """Return the result in a few lines of text."""
+        score = self.score
+        mass = (
+            "no mass calibration"
+            if score.mass_mg is None
+            else (f"{score.mass_mg:.2f} mg")
+        )
+        findings = [
+            f"{finding['kind']} {finding['code']}: {finding['message']}"
+            for finding in self.record["findings"]
+        ]
+        lines = (
+            f"Agatston score  {score.agatston:.1f}  (risk category "
+            f"{score.risk_category}, CAC-DRS {score.cac_drs})",
+            f"Volume          {score.volume_mm3:.1f} mm3",
+            f"Mass            {mass}",
+            f"Lesions         {score.num_lesions}",
+            f"Rule            {score.rule.name}: {score.rule.describe()}",
+            *findings,
+            f"Results         {self.directory}",
+            NOTICE,
+        )
+        return "\n".join(lines)
+
+    def timing(self) -> str:
+        """Return the wall time, split into network and rest, in words."""
+        return (
+            f"Seconds: network {self.seconds_network:.1f}, rest {self.seconds_rest:.1f}"
+        )
+
+
+def score_scan(
+    input_path: str | os.PathLike[str],
+    output_directory: str | os.PathLike[str],
+    *,
+    model: Network | keras.Model | str | os.PathLike[str] | None = None,
+    mask_path: str | os.PathLike[str] | None = None,
+    rule: str | ScoringRule = "agatston_1990",
+    mass_calibration: float | None = None,
+    tube_voltage_kvp: float | None = None,
+    series: str | None = None,
+    progress: Progress | None = None,
+) -> ScanResult:
+    """Score one CT scan and write its report folder, whole or not at all.
+
+    The folder gets ``score.json``, ``lesions.csv``, ``mask.nii.gz`` and
+    ``report.html``. ``mask.nii.gz`` holds, on the scan's grid, the voxels of the mask
+    that reach the rule's threshold: those of the score and those in specks too small
+    for it. They are 1, or the vessel numbers of the given mask. It can be edited in a
+    viewer and given as ``mask_path``; unedited, it gives the same score again. The
+    same input gives the same bytes.
+
+    Args:
+        input_path: Folder or file of a DICOM series, or a NIfTI file in HU.
+        output_directory: New, empty, or an unchanged former result, which is replaced.
+        model: What :func:`kcalc.inference.open_network` takes; None for the shipped
+            model.
+        mask_path: NIfTI mask on the scan's grid; then no network is used and no
+            TensorFlow loaded. Values that are vessel numbers of ``kcalc.anatomy``
+            give totals by vessel; a mask of one value alone is a plain mask.
+        rule: Name of a scoring rule, or a rule.
+        mass_calibration: mg/mL of hydroxyapatite per HU; None gives no mass.
+        tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
+        series: SeriesInstanceUID where a folder holds several.
+        progress: Called as the work goes on.
+
+    Raises:
+        InputError: The scan or the mask is refused.
+        UnfitError: ``KVP_UNKNOWN``, the tube voltage is neither stated nor given.
+        ModelError: The model is missing, damaged or for another task.
+        ResourceError: The output folder cannot be written, or holds something else.
+        ValueError: An argument breaks these rules, such as an unknown rule.
+    """
+    from kcalc.io.nifti import write_nifti
+
+    began = time.perf_counter()
+    report = progress or _silent
+    scoring_rule = rule_named(rule)
+    check_calibration(mass_calibration)
+    if model is not None and mask_path is not None:
+        raise ValueError("Give a model or a mask_path, not both.")
+    with result_folder(output_directory, SCORE_FILE) as folder:
+        report("Reading the scan", 0, 0)
+        volume = _read_scan(input_path, series, tube_voltage_kvp)
+        if mask_path is None:
+            found = _find_calcium(model, volume, report)
+        else:
+            found = _read_mask(mask_path, volume)
+        report("Scoring", 0, 0)
+        score = calcium_score(
+            volume.array,
+            found.mask,
+            volume.spacing_mm,
+            rule=scoring_rule,
+            tube_voltage_kvp=volume.acquisition.tube_voltage_kvp,
+            slice_thickness_mm=volume.acquisition.slice_thickness_mm,
+            vessels=found.mask if found.has_vessels else None,
+            mass_calibration=mass_calibration,
+        )
+        mask = _calcium_of(volume, found.mask, score.rule)
+        record = score_record(
+            score,
+            volume,
+            found.mask,
+            model=found.model,
+            findings=found.findings,
+            packages=found.packages,
+        )
+        pictures, num_left_out = lesion_pictures(
+            volume,
+            found.mask,
+            score,
+            progress=lambda done, total: report("Drawing pictures", done, total),
+        )
+        report("Writing the results", 0, 0)
+        html = render_html(record, pictures, num_left_out=num_left_out)
+        write_text(folder / REPORT_FILE, html)
+        write_text(folder / LESIONS_FILE, lesions_csv(record["lesions"]))
+        write_nifti(folder / MASK_FILE, mask, volume.geometry)
+        record["files"] = sha256_of_files(folder)
+        write_json(folder / SCORE_FILE, record)
+    seconds = time.perf_counter() - began
+    return ScanResult(
+        score=score,
+        volume=volume,
+        mask=mask,
+        record=record,
+        directory=Path(output_directory),
+        seconds_network=found.seconds_network,
+        seconds_rest=seconds - found.seconds_network,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A mask and where it is from."""
+
+    mask: npt.NDArray[np.uint8]
+    model: Mapping[str, Any] | None
+    has_vessels: bool = False
+    findings: tuple[Finding, ...] = ()
+    packages: tuple[str, ...] = ("numpy", "scipy")
+    seconds_network: float = 0.0
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+def _read_scan(
+    input_path: str | os.PathLike[str],
+    series: str | None,
+    tube_voltage_kvp: float | None,
+) -> Volume:
+    from kcalc.io import read_volume
+
+    volume = read_volume(input_path, series=series, tube_voltage_kvp=tube_voltage_kvp)
+    if volume.acquisition.tube_voltage_kvp is None:
+        raise UnfitError(
+            "KVP_UNKNOWN",
+            "A score needs the tube voltage, for the calcium threshold depends on it; "
+            "the scan does not state one.",
+            path=input_path,
+            hint="State it with --tube-voltage-kvp (tube_voltage_kvp=), for instance "
+            "120, if you know it.",
+        )
+    return volume
+
+
+def _find_calcium(
+    model: Network | keras.Model | str | os.PathLike[str] | None,
+    volume: Volume,
+    report: Progress,
+) -> _Found:
+    report("Loading the network", 0, 0)
+    from kcalc.inference import Network, open_network, predict
+
+    network = model if isinstance(model, Network) else open_network(model)
+    prediction = predict(
+        network,
+        volume,
+        progress=lambda done, total: report("Finding calcium, slice", done, total),
+    )
+    facts: dict[str, Any] = {
+        "name": "unnamed",
+        "version": 0,
+        "threshold": network.threshold,
+        "candidate_hu": network.candidate_hu,
+        "num_slices_run": prediction.num_slices_run,
+    }
+    if network.manifest is not None:
+        manifest = network.manifest
+        facts |= {
+            "name": manifest.name,
+            "version": manifest.version,
+            "task": manifest.task,
+            "trained_on": manifest.trained_on,
+            "files_sha256": dict(sorted(manifest.files.items())),
+        }
+    return _Found(
+        prediction.mask.astype(np.uint8),
+        facts,
+        packages=("numpy", "scipy", "tensorflow", "keras"),
+        seconds_network=prediction.seconds_network,
+    )
+
+
+def _read_mask(mask_path: str | os.PathLike[str], volume: Volume) -> _Found:
+    from kcalc.io.nifti import read_mask
+
+    mask = np.asarray(read_mask(mask_path, volume.geometry)).astype(np.uint8)
+    values = set(np.flatnonzero(np.bincount(mask.ravel(), minlength=1)).tolist()) - {0}
+    known = {vessel.label for vessel in CORONARY_VESSELS} | {INSERT_LABEL}
+    if values <= {1} or len(values) == 1:
+        return _Found(mask, None)
+    if values <= known:
+        return _Found(mask, None, has_vessels=True)
+    return _Found(
+        mask,
+        None,
+        findings=(
+            Finding(
+                "MASK_LABELS",
+                f"The mask holds the values {sorted(values)}, not only vessel numbers "
+                f"of kcalc ({sorted(known)}); it was taken as a plain mask.",
+                "note",
+            ),
+        ),
+    )
+
+
+def _calcium_of(
+    volume: Volume, mask: npt.NDArray[np.uint8], rule: ScoringRule
+) -> npt.NDArray[np.uint8]:
+    """Return the mask where it reaches the rule's threshold, 0 elsewhere."""
+    index = tuple(find_components(volume.array, mask, rule).index_zyx.T)
+    calcium = np.zeros_like(mask)
+    calcium[index] = mask[index]
+    return calcium
