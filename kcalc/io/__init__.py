@@ -1,0 +1,65 @@
+"""Readers: whatever enters is either a valid Volume or a refusal with a reason code.
+
+Outputs of nifti.write_nifti are whole or absent. No module here imports TensorFlow,
+and pydicom and nibabel are loaded when a file is read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from kcalc.volume import Volume
+
+__all__ = ["read_volume"]
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+def read_volume(
+    path: str | os.PathLike[str],
+    *,
+    series: str | None = None,
+    modality: str = "CT",
+    unit: Literal["HU", "arbitrary"] | None = None,
+    tube_voltage_kvp: float | None = None,
+) -> Volume:
+    """Return a scan as a Volume, or refuse it with a reason code.
+
+    Args:
+        path: A DICOM folder (searched with its subfolders), a DICOM file, or a file
+            ending in ``.nii`` or ``.nii.gz``.
+        series: Which DICOM series, where several fit; see
+            :func:`kcalc.io.dicom_series.read_dicom_series`.
+        modality: Wanted modality; a DICOM scan of another one is refused.
+        unit: ``"HU"`` or ``"arbitrary"``; None means HU for CT, arbitrary else.
+            ``"HU"`` asserts it where the file does not say so.
+        tube_voltage_kvp: Tube voltage in kVp where the file lacks it; overrides
+            the file and is recorded in the findings.
+
+    Returns:
+        Volume with array (z, y, x) in HU (int16; float32 for fractional HU),
+        geometry in LPS mm, acquisition facts and findings. An unknown tube voltage
+        is None there; scoring refuses it, reading does not.
+
+    Raises:
+        InputError: Code, path and way out; its children are GeometryError,
+            IntensityError and UnfitError. Also a ValueError.
+    """
+    source = Path(path)
+    if source.name.lower().endswith(NIFTI_SUFFIXES):
+        from kcalc.io.nifti import read_nifti
+
+        return read_nifti(
+            source, modality=modality, unit=unit, tube_voltage_kvp=tube_voltage_kvp
+        )
+    from kcalc.io.dicom_series import read_dicom_series
+
+    return read_dicom_series(
+        source,
+        series=series,
+        modality=modality,
+        unit=unit,
+        tube_voltage_kvp=tube_voltage_kvp,
+    )

@@ -1,0 +1,179 @@
+"""One NIfTI file: a path enters, its values and its grid leave, or a refusal."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc.errors import GeometryError, InputError
+from kcalc.geometry import Geometry
+from kcalc.io.dicom_grid import TILT_LIMIT_DEG
+from kcalc.io.discovery import file_size
+from kcalc.io.pixel_checks import MAX_VOXELS
+
+MAX_COMPRESSION = 1032
+"""Largest ratio that deflate reaches (zlib's technical details): more is a lie."""
+MAX_EXCESS_BYTES = 1 << 26
+"""Bytes that may lie before the voxels, or follow them in a compressed file."""
+
+_AGAIN = "Fetch or write the file again."
+
+
+def load_nifti(
+    path: Path,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], bool]:
+    """Return values (x, y, z), the RAS affine, and whether the file states one.
+
+    A compressed file is read to its end, so that its checksum is compared; nibabel
+    would stop at the last voxel.
+
+    Raises:
+        InputError: See ``kcalc.io.nifti.read_nifti``.
+    """
+    import nibabel
+    from nibabel.openers import Opener
+
+    if not path.is_file():
+        raise InputError(
+            "NOT_FOUND", "there is no such file.", path=path, hint="Check its name."
+        )
+    try:
+        image: Any = nibabel.load(path, mmap=False)
+        with Opener(path) as file:
+            header = type(image.header).from_fileobj(file)
+        has_orientation = bool(header["qform_code"] > 0 or header["sform_code"] > 0)
+    except Exception as error:
+        raise _broken(path, error) from error
+    num_bytes = _check_header(path, header)
+    try:
+        if path.name.lower().endswith(".gz"):
+            image = type(image).from_bytes(_gunzip(path, num_bytes))
+        affine = np.asarray(image.affine, dtype=np.float64)
+        values = np.asanyarray(image.dataobj)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise _broken(path, error) from error
+    return values.reshape(values.shape[:3]), affine, has_orientation
+
+
+def nifti_geometry(
+    affine_ras: npt.NDArray[np.float64], shape_xyz: tuple[int, ...], path: Path
+) -> Geometry:
+    """Return the grid of a file; refuse a singular or sheared affine (C14)."""
+    columns = affine_ras[:3, :3]
+    lengths = np.linalg.norm(columns, axis=0)
+    if not np.isfinite(affine_ras).all() or lengths.min() < 1e-6:
+        raise GeometryError(
+            "NIFTI_AFFINE",
+            "the affine must be finite and not singular.",
+            path=path,
+            hint=_AGAIN,
+        )
+    unit = columns / lengths
+    shear = np.abs(unit.T @ unit - np.eye(3)).max()
+    if shear > math.sin(math.radians(TILT_LIMIT_DEG)):
+        angle_deg = math.degrees(math.asin(min(1.0, float(shear))))
+        raise GeometryError(
+            "NIFTI_AFFINE",
+            f"the axes must be orthogonal within {TILT_LIMIT_DEG} degrees; received "
+            f"{angle_deg:.1f} degrees of shear.",
+            path=path,
+            hint="Use a series scanned without gantry tilt.",
+        )
+    x, y, z = shape_xyz[:3]
+    return Geometry.from_affine_ras_xyz(affine_ras, (z, y, x))
+
+
+def _check_header(path: Path, header: Any) -> int:
+    """Return how many bytes the file must have; refuse a bad header first (C14).
+
+    By the standard and in nibabel's own files a slope of 0 or NaN means unscaled.
+    """
+    shape = tuple(int(n) for n in header.get_data_shape())
+    dtype = header.get_data_dtype()
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[3:]):
+        raise InputError(
+            "NIFTI_DIMS",
+            f"a scan must be 3-D; received shape {shape}.",
+            path=path,
+            hint="Save one volume of it.",
+        )
+    if dtype.kind not in "iuf":
+        raise InputError(
+            "NIFTI_DTYPE",
+            f"voxels must be integers or floats; received {dtype}.",
+            path=path,
+            hint="Save it as int16.",
+        )
+    scaled = math.isfinite(slope) and slope != 0
+    if math.isinf(slope) or (scaled and not math.isfinite(inter)):
+        raise InputError(
+            "NIFTI_SCALE",
+            f"scl_slope and scl_inter must be finite; received {slope} and {inter}.",
+            path=path,
+            hint=_AGAIN,
+        )
+    num_voxels = math.prod(shape)
+    if num_voxels > MAX_VOXELS:
+        raise InputError(
+            "BUDGET",
+            f"a volume may have {MAX_VOXELS} voxels; the header claims {num_voxels}.",
+            path=path,
+            hint="Give a smaller or coarser volume.",
+        )
+    ratio = MAX_COMPRESSION if path.name.lower().endswith(".gz") else 1
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= MAX_EXCESS_BYTES:
+        raise InputError(
+            "NIFTI_BROKEN",
+            f"vox_offset must lie within the file; received {offset:g}.",
+            path=path,
+            hint=_AGAIN,
+        )
+    expected = num_voxels * int(dtype.itemsize) + int(offset)
+    size = file_size(path)
+    if size * ratio < expected:
+        raise InputError(
+            "TRUNCATED",
+            f"the header claims {expected} bytes; a file of {size} bytes cannot "
+            "hold them.",
+            path=path,
+            hint=_AGAIN,
+        )
+    return expected
+
+
+def _gunzip(path: Path, num_bytes: int) -> bytes:
+    """Return the first bytes of a compressed file after a look at its checksum."""
+    with gzip.open(path, "rb") as file:
+        content = file.read(num_bytes)
+        num_more = 0
+        while more := file.read(1 << 20):
+            num_more += len(more)
+            if num_more > MAX_EXCESS_BYTES:
+                raise InputError(
+                    "BUDGET",
+                    f"{MAX_EXCESS_BYTES} bytes may follow the voxels; there are more.",
+                    path=path,
+                    hint=_AGAIN,
+                )
+    return content
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    """Return the refusal of a file that nibabel cannot read."""
+    cut = isinstance(error, (EOFError, OSError, zlib.error, gzip.BadGzipFile))
+    return InputError(
+        "TRUNCATED" if cut else "NIFTI_BROKEN",
+        f"the file cannot be read as NIfTI ({type(error).__name__}).",
+        path=path,
+        hint=_AGAIN,
+    )
