@@ -1,0 +1,272 @@
+"""Writing a trained model: a SavedModel version folder, or a ``.keras`` file.
+
+Either is written under another name first and then renamed, so that it appears whole or
+not at all, and has its manifest with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kcalc._version import __version__
+from kcalc.artifact import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    RECIPE_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    manifest_path,
+    relative_files,
+    sha256_of,
+    version_numbers,
+    write_sums,
+)
+from kcalc.errors import ModelError
+from kcalc.export.packing import pack_weights
+from kcalc.export.signatures import (
+    describe_signatures,
+    segment_signature,
+    serving_signature,
+)
+from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.inference.network import (
+    check_finite_weights,
+    check_stack_model,
+    probability_function,
+)
+from kcalc.preparation import InputSpec
+
+_TEMPORARY_PREFIX = "unfinished-"
+
+
+def export_saved_model(
+    model: keras.Model,
+    directory: str | os.PathLike[str],
+    *,
+    input_spec: InputSpec,
+    name: str | None = None,
+    task: str = "coronary_calcium",
+    labels: Sequence[str] = ("coronary_calcium",),
+    threshold: float = 0.5,
+    batch_slices: int = 1,
+    trained_on: str = "",
+    model_card: str | None = None,
+    recipe_json: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Export a 2.5-D network as the next version of a SavedModel.
+
+    The signatures ``serving_default`` and ``segment`` (:mod:`kcalc.export.signatures`)
+    take Hounsfield units; all preparation is in the graph. The folder loads with
+    TensorFlow alone and can be served as it is. An existing version is never touched.
+
+    Args:
+        model: Maps (batch, y, x, stack) to (batch, y, x, 1), any y and x.
+        directory: The model's folder, which TensorFlow Serving polls; made if absent.
+        input_spec: What the network takes.
+        name: Name of the model; None for the folder's name.
+        task: What the model finds.
+        labels: Name of the mask's value 1.
+        threshold: Probability at and above which a voxel is in the mask, in (0, 1).
+        batch_slices: Slices per call of the network in ``segment``; memory grows with
+            it.
+        trained_on: One sentence on the training data, for manifest and card.
+        model_card: Text of MODEL_CARD.md; None for a minimal one.
+        recipe_json: ``run.json`` of the training run, copied as recipe.json; or None.
+
+    Returns:
+        The version folder, named by the next free integer, with ``saved_model.pb``,
+        ``variables/``, ``assets.extra/kcalc.json``, ``model.weights.h5``,
+        ``MODEL_CARD.md``, ``recipe.json`` if given, and ``SHA256SUMS``.
+
+    Raises:
+        ModelError: ``MODEL_NONFINITE`` (weights with NaN or infinity) or
+            ``MODEL_TASK`` (another kind of network, or fixed to one size).
+        ValueError: An argument is out of range.
+    """
+    check_finite_weights(model)
+    check_stack_model(model, input_spec)
+    manifest = _manifest(directory, input_spec, name, task, labels, threshold)
+    manifest = replace(
+        manifest, trained_on=trained_on, signatures=describe_signatures(input_spec)
+    )
+    if batch_slices < 1:
+        raise ValueError(
+            f"batch_slices must be at least 1. Received: batch_slices={batch_slices}"
+        )
+    if tuple(model.input_shape[1:3]) != (None, None):
+        raise ModelError(
+            "MODEL_TASK",
+            "An exported network takes slices of any size. Received: "
+            f"input shape {model.input_shape}.",
+            hint="Build it with input_shape=(None, None, stack) and load its weights.",
+        )
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=directory))
+    try:
+        unfinished.chmod(0o755)  # mkdtemp's 0700 would shut out a server's own user
+        _write_graph(model, unfinished, manifest, batch_slices)
+        model.save_weights(unfinished / WEIGHTS_FILE)
+        (unfinished / CARD_FILE).write_text(
+            _minimal_card(manifest) if model_card is None else model_card,
+            encoding="utf-8",
+        )
+        if recipe_json is not None:
+            shutil.copyfile(recipe_json, unfinished / RECIPE_FILE)
+        return _publish(unfinished, directory, manifest)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def save_keras_model(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    input_spec: InputSpec,
+    name: str | None = None,
+    task: str = "coronary_calcium",
+    labels: Sequence[str] = ("coronary_calcium",),
+    threshold: float = 0.5,
+    trained_on: str = "",
+) -> Path:
+    """Write a ``.keras`` file with its manifest beside it, replacing older ones.
+
+    With the manifest (``best.kcalc.json`` for ``best.keras``) :func:`kcalc.predict`
+    knows what the model takes, and a damaged file is found before it is loaded.
+    Arguments are those of :func:`export_saved_model`.
+
+    Raises:
+        ModelError: As :func:`export_saved_model`.
+        ValueError: The path does not end in ``.keras``, or an argument is out of range.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"path must end in .keras. Received: path={path}")
+    check_finite_weights(model)
+    check_stack_model(model, input_spec)
+    manifest = _manifest(path, input_spec, name or path.stem, task, labels, threshold)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=_TEMPORARY_PREFIX, dir=path.parent
+    ) as folder:
+        file = Path(folder) / path.name
+        model.save(file)
+        manifest = replace(
+            manifest, trained_on=trained_on, files={path.name: sha256_of(file)}
+        )
+        manifest_path(file).write_text(manifest.to_json(), encoding="utf-8")
+        for written in (file, manifest_path(file)):
+            _sync(written)
+        file.replace(path)
+        manifest_path(file).replace(manifest_path(path))
+    return path
+
+
+def _manifest(
+    folder: str | os.PathLike[str],
+    input_spec: InputSpec,
+    name: str | None,
+    task: str,
+    labels: Sequence[str],
+    threshold: float,
+) -> Manifest:
+    """Return the manifest as far as the arguments give it, and check them."""
+    if not 0.0 < threshold < 1.0:
+        raise ValueError(
+            f"threshold must lie between 0 and 1. Received: threshold={threshold}"
+        )
+    if isinstance(labels, str) or len(labels) != 1:
+        raise ValueError(
+            f"labels must name the one class of the network. Received: {labels!r}"
+        )
+    return Manifest(
+        name=Path(folder).resolve().name if name is None else name,
+        version=0,
+        task=task,
+        labels=tuple(labels),
+        input_spec=input_spec,
+        threshold=float(threshold),
+        candidate_hu=AGATSTON_THRESHOLD_HU,
+        trained_on="",
+        written_with={
+            "kcalc": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    )
+
+
+def _write_graph(
+    model: keras.Model, folder: Path, manifest: Manifest, batch_slices: int
+) -> None:
+    network, weights = pack_weights(model)
+    probabilities = probability_function(network, manifest.input_spec)
+    module: Any = tf.Module()
+    # A bare tf.Variable: with the Keras model as attribute a session loader, such as a
+    # server's, does not find the variables; keras.export stores each twice.
+    module.tfvars = [weights]
+    signatures = {
+        "serving_default": serving_signature(probabilities, manifest.input_spec),
+        "segment": segment_signature(
+            probabilities,
+            manifest.input_spec,
+            threshold=manifest.threshold,
+            candidate_hu=int(manifest.candidate_hu),
+            batch_slices=batch_slices,
+        ),
+    }
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def _minimal_card(manifest: Manifest) -> str:
+    return (
+        f"# {manifest.name}\n\n"
+        f"Finds: {', '.join(manifest.labels)} (task {manifest.task}).\n\n"
+        f"Trained on: {manifest.trained_on or 'not stated'}.\n\n"
+        "Research use only. Not a medical device; not for diagnosis. No figures were "
+        "given at export.\n"
+    )
+
+
+def _publish(unfinished: Path, directory: Path, manifest: Manifest) -> Path:
+    """Name the folder by the next free version, which another export may take first."""
+    sums = {
+        name: sha256_of(unfinished / name)
+        for name in sorted(relative_files(unfinished))
+    }
+    manifest_file = unfinished / MANIFEST_FILE
+    manifest_file.parent.mkdir(exist_ok=True)
+    while True:
+        version = max(version_numbers(directory), default=0) + 1
+        manifest_file.write_text(
+            replace(manifest, version=version, files=sums).to_json(), encoding="utf-8"
+        )
+        write_sums(unfinished)
+        for name in relative_files(unfinished):
+            _sync(unfinished / name)
+        target = directory / str(version)
+        try:
+            unfinished.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return target
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's bytes to the disk before a rename makes them visible."""
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        os.fsync(stream.fileno())

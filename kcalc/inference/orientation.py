@@ -1,0 +1,46 @@
+"""The view of a volume that a network sees: the same voxels in LPS order."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc.geometry import Geometry
+
+
+def lps_view(array: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
+    """Return a view that runs caudal to cranial, rows to posterior, columns to left.
+
+    Flips and a permutation of axes only, no copy and no resampling: writing into the
+    view of an array writes into the array, which is how a mask is mapped back to the
+    stored grid.
+
+    Args:
+        array: (z, y, x) on the stored grid.
+        geometry: The stored grid.
+
+    Returns:
+        View of the array in which index 0 is the most caudal slice, row 0 the most
+        anterior and column 0 the patient's rightmost, as nearly as axes allow.
+
+    Example:
+        >>> head_to_feet = np.eye(4)[[2, 1, 0, 3]] * [-1, 1, 1, 1]
+        >>> stored = np.arange(2).reshape(2, 1, 1)
+        >>> lps_view(stored, Geometry((2, 1, 1), head_to_feet)).ravel().tolist()
+        [1, 0]
+    """
+    # Rows of `steps` are superior, posterior, left; columns the stored axes z, y, x.
+    steps = geometry.affine_lps[:3, :3][::-1]
+    cosines = steps / np.linalg.norm(steps, axis=0)
+    order = max(
+        permutations(range(3)),
+        key=lambda axes: sum(abs(cosines[i, axis]) for i, axis in enumerate(axes)),
+    )
+    flips = tuple(
+        slice(None, None, -1 if cosines[i, axis] < 0 else 1)
+        for i, axis in enumerate(order)
+    )
+    return array.transpose(order)[flips]
