@@ -27,8 +27,9 @@ from kcalc.preparation import InputSpec
 LABEL_SHARE = 0.25
 """Least bilinear share of labelled pixels in a resized pixel that is labelled.
 
-With the cut at 130 HU after it, small lesions survive halving, which a share of 0.5
-or nearest neighbours would lose; without resizing the label stays as it is.
+The cut at 130 HU follows, so a small lesion is lost only where it would not reach
+130 HU on the coarser grid either; a share of 0.5 or nearest neighbours would lose more.
+Without resizing the label stays as it is.
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from kcalc.errors import KcalcError
@@ -106,7 +107,7 @@ class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
             row = {
                 "epoch": epoch + 1,
                 "loss": float((logs or {})["loss"]),
-                "learning_rate": float(np.asarray(self.model.optimizer.learning_rate)),
+                "learning_rate": float(_value(self.model.optimizer.learning_rate)),
                 **figures,
             }
             self.state["history"].append(row)
@@ -150,9 +151,9 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         return
     averages = optimizer._model_variables_moving_average
     variables = model.trainable_variables
-    raw = [np.array(variable) for variable in variables]
+    raw = [_value(variable) for variable in variables]
     for variable, average in zip(variables, averages, strict=True):
-        variable.assign(np.array(average))
+        variable.assign(_value(average))
     try:
         yield
     finally:
@@ -215,6 +216,11 @@ def pooled_validation(
         }
 
     return validate
+
+
+def _value(variable: Any) -> npt.NDArray[Any]:
+    """Return a copy of a variable's or tensor's value."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _ratio(part: int, whole: int) -> float:

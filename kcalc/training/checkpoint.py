@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, model: keras.Model, state: Mapping[str, Any]) ->
         ResourceError: The file cannot be written; the former file stays.
     """
     groups = {
-        name: [np.asarray(v) for v in variables]
+        name: [keras.ops.convert_to_numpy(v) for v in variables]
         for name, variables in _variables(model).items()
     }
     for variable, value in zip(model.variables, groups["model"], strict=True):

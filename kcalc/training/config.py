@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kcalc.data.augment import Augmentation
@@ -155,7 +156,10 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as plain values for JSON; a function becomes its full name."""
+    """Return a recipe as plain values for JSON.
+
+    A function becomes its full name, a ``functools.partial`` that and its arguments.
+    """
     return {item.name: _plain(getattr(recipe, item.name)) for item in fields(recipe)}
 
 
@@ -164,9 +168,14 @@ def _plain(value: Any) -> Any:
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, partial):
+        return {
+            "function": _plain(value.func),
+            "arguments": _plain([*value.args]),
+            "keywords": {name: _plain(item) for name, item in value.keywords.items()},
+        }
     if callable(value):
-        function = getattr(value, "func", value)
-        return f"{function.__module__}.{function.__qualname__}"
+        return f"{value.__module__}.{value.__qualname__}"
     return value
 
 
