@@ -72,12 +72,11 @@ class InputSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> InputSpec:
         """Return the spec that :meth:`to_dict` described."""
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list | tuple) else value
-                for name, value in values.items()
-            }
-        )
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list | tuple) else value
+            for name, value in values.items()
+        }
+        return cls(**fields)
 
 
 def stack_indices(num_slices: int, stack: int) -> npt.NDArray[np.int64]:
@@ -96,4 +95,4 @@ def stack_indices(num_slices: int, stack: int) -> npt.NDArray[np.int64]:
     """
     offsets = np.arange(stack) - stack // 2
     centres = np.arange(num_slices)[:, None]
-    return np.clip(centres + offsets, 0, num_slices - 1)
+    return np.asarray(np.clip(centres + offsets, 0, num_slices - 1))

@@ -68,7 +68,7 @@ def test_noise_has_the_stated_standard_deviation_and_no_mean():
 
 
 def test_disc_area_is_exact_to_sub_pixel():
-    z, y, x = SMALL.axes_mm()
+    _, y, x = SMALL.axes_mm()
     patch = ellipsoid((0.13, -0.2, 0), (9, 6, 5)).patch(0.0, y, x)
     assert patch is not None
     assert patch.occupancy.sum() * 0.25 == pytest.approx(np.pi * 54, rel=0.01)

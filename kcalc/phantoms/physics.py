@@ -220,4 +220,4 @@ def slice_profile(
 def clip_and_round(image_hu: npt.ArrayLike, scanner: Scanner) -> npt.NDArray[np.int16]:
     """Round to integer HU and clip to what the scanner stores."""
     image = np.clip(np.rint(np.asarray(image_hu)), CT_MIN_HU, scanner.max_hu)
-    return image.astype(np.int16)
+    return np.asarray(image, dtype=np.int16)

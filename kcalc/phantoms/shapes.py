@@ -54,7 +54,8 @@ def _box(
 
 def _soft(distance_mm: npt.NDArray[np.floating], pixel_mm: float) -> FloatArray:
     """Filled fraction of a pixel whose centre lies ``distance_mm`` inside the edge."""
-    return np.clip(0.5 + distance_mm / pixel_mm, 0.0, 1.0).astype(np.float32)
+    share = np.clip(0.5 + distance_mm / pixel_mm, 0.0, 1.0)
+    return np.asarray(share, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class Tube:
         pixel = float(x_mm[1] - x_mm[0])
         rows, columns = y_mm[box[0]], x_mm[box[1]]
         occupancy = np.zeros((len(rows), len(columns)), np.float32)
-        for i in chosen:
+        for i in chosen.tolist():
             part = (
                 _box(
                     rows,

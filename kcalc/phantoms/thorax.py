@@ -47,7 +47,7 @@ class Build:
 
     def points(self, *xyz_mm: tuple[float, float, float]) -> Points:
         """Scale several positions of the median patient, (n, 3)."""
-        return np.array(xyz_mm, dtype=float) * np.array(self.scale_xyz)
+        return np.asarray(np.array(xyz_mm, dtype=float) * np.array(self.scale_xyz))
 
     def chance(self, probability: float) -> bool:
         """Draw a yes with this probability."""
