@@ -210,18 +210,19 @@ def render_case(job: tuple[str, str, int]) -> Case:
 
 
 def folder_cases(data: Path, seed: int) -> Iterator[Case]:
-    """Read one folder a case, named by number so that no identity is kept."""
+    """Read one folder a case, in LPS order, named by number to keep no identity."""
     import numpy as np
 
     from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+    from kcalc.inference.orientation import lps_view
     from kcalc.io import read_volume
     from kcalc.io.nifti import read_mask
 
-    folders = sorted(path for path in data.iterdir() if path.is_dir())
+    folders = sorted(path for path in data.glob("*/") if path.is_dir())
     if not folders:
         raise InputError(
             "DATA_EMPTY",
-            "--data must hold one folder a case. Received: none.",
+            "--data must hold one folder a case. Received: no folder.",
             path=data,
             hint="See the head of this recipe for the layout.",
         )
@@ -237,14 +238,18 @@ def folder_cases(data: Path, seed: int) -> Iterator[Case]:
             if nifti.exists()
             else read_volume(folder / "image")
         )
-        label = np.asarray(read_mask(folder / "label.nii.gz", volume.geometry))
-        label = label.astype(np.uint8) * (volume.array >= AGATSTON_THRESHOLD_HU)
+        label = read_mask(folder / "label.nii.gz", volume.geometry)
+        label = label * (volume.array >= AGATSTON_THRESHOLD_HU)
+        image = np.rint(volume.array).clip(-32768, 32767).astype(np.int16)
+        image, label = (lps_view(a, volume.geometry) for a in (image, label))
+        axes = [n - 1 for n in lps_view(np.empty((1, 2, 3)), volume.geometry).shape]
+        z_mm, y_mm, x_mm = (volume.spacing_mm[axis] for axis in axes)
         log.info("%d/%d read", number, len(folders))
         yield Case(
             name=f"case-{number:04d}",
-            image=np.rint(volume.array).clip(-32768, 32767).astype(np.int16),
-            label=label.astype(np.uint8),
-            spacing_mm=volume.spacing_mm,
+            image=image,
+            label=label,
+            spacing_mm=(z_mm, y_mm, x_mm),
             patient=key,
             split=splits[key],
             tube_voltage_kvp=volume.acquisition.tube_voltage_kvp,

@@ -152,15 +152,13 @@ def test_labels_are_cut_at_130_hu_of_the_final_image(tmp_path):
 
 @pytest.mark.parametrize("y", [10, 11, 12])
 @pytest.mark.parametrize("x", [10, 11, 12])
-def test_a_lesion_of_three_pixels_survives_the_recipes_strongest_shrinking(
-    tmp_path, y, x
-):
+def test_a_lesion_of_three_pixels_survives_shrinking_to_two_thirds(tmp_path, y, x):
     image = np.full((1, 48, 48), -50, np.int16)
     label = np.zeros(image.shape, np.uint8)
     for row, column in ((y, x), (y, x + 1), (y + 1, x)):
         image[0, row, column], label[0, row, column] = 500, 1
     one = single_case_store(tmp_path, image, label)
-    sampling = PatchSampling(size=32, side=(48, 48))  # 1.5 to 1, as 384 to 256
+    sampling = PatchSampling(size=32, side=(48, 48))  # as 384 to 256
     found = batches(one, sampling=sampling, augmentation=None, batch_size=1, stop=1)
     assert found[0][1].sum() >= 1
 

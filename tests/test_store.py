@@ -154,6 +154,16 @@ def test_a_full_disk_is_a_resource_error_and_leaves_the_former_file(path, monkey
     assert [file.name for file in path.parent.iterdir()] == ["cases.h5"]
 
 
+def test_a_source_that_is_missing_is_not_taken_for_a_full_disk(tmp_path):
+    def cases() -> Iterator[Case]:
+        yield make_case()
+        (tmp_path / "absent").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="absent"):
+        CaseStore.write(tmp_path / "s.h5", cases())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_cases_of_one_name_are_refused(tmp_path):
     with pytest.raises(InputError, match="STORE_CASE: Names of cases must differ"):
         CaseStore.write(tmp_path / "s.h5", [make_case(), make_case()])

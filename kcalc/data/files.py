@@ -24,6 +24,7 @@ def whole_or_absent(path: str | os.PathLike[str], suffix: str = "") -> Iterator[
 
     Raises:
         ResourceError: The file cannot be written (``WRITE_FAILED``).
+        OSError: The block met the trouble of another file.
     """
     final = Path(path)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part{suffix}")
@@ -34,6 +35,9 @@ def whole_or_absent(path: str | os.PathLike[str], suffix: str = "") -> Iterator[
             os.replace(temporary, final)
             _sync_folder(final.parent)
         except OSError as error:
+            ours = {str(temporary), str(final), str(final.parent)}
+            if error.filename is not None and str(error.filename) not in ours:
+                raise  # another file's trouble, met while this one was written
             raise ResourceError(
                 "WRITE_FAILED",
                 f"The file could not be written ({error.strerror or error}).",
