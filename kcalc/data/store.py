@@ -21,9 +21,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.data.files import whole_or_absent
 from kcalc.data.splits import SPLITS, check_no_leak
 from kcalc.errors import InputError
+from kcalc.files import whole_or_absent
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 
 STORE_SCHEMA = 1

@@ -6,7 +6,6 @@ not at all, and has its manifest with it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -39,6 +38,7 @@ from kcalc.export.signatures import (
     segment_signature,
     serving_signature,
 )
+from kcalc.files import sync_file
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.inference.network import (
     check_finite_weights,
@@ -168,7 +168,7 @@ def save_keras_model(
         )
         manifest_path(file).write_text(manifest.to_json(), encoding="utf-8")
         for written in (file, manifest_path(file)):
-            _sync(written)
+            sync_file(written)
         file.replace(path)
         manifest_path(file).replace(manifest_path(path))
     return path
@@ -255,7 +255,7 @@ def _publish(unfinished: Path, directory: Path, manifest: Manifest) -> Path:
         )
         write_sums(unfinished)
         for name in relative_files(unfinished):
-            _sync(unfinished / name)
+            sync_file(unfinished / name)
         target = directory / str(version)
         try:
             unfinished.rename(target)
@@ -264,9 +264,3 @@ def _publish(unfinished: Path, directory: Path, manifest: Manifest) -> Path:
                 raise
         else:
             return target
-
-
-def _sync(path: Path) -> None:
-    """Bring a file's bytes to the disk before a rename makes them visible."""
-    with contextlib.suppress(OSError), path.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.errors import GeometryError, InputError, IntensityError, ResourceError
+from kcalc.errors import GeometryError, InputError, IntensityError
+from kcalc.files import whole_or_absent
 from kcalc.geometry import Geometry
 from kcalc.io.acquisition import given_voltage
 from kcalc.io.dicom_grid import OBLIQUE_LIMIT_DEG
 from kcalc.io.dicom_pixels import PixelTally, replace_padding
 from kcalc.io.intensity import check_hounsfield
 from kcalc.io.nifti_file import load_nifti, nifti_geometry
-from kcalc.io.whole_file import write_whole
 from kcalc.volume import Acquisition, Finding, Volume
 
 GRID_LIMIT_VOXELS = 0.1
@@ -158,16 +158,8 @@ def write_nifti(
     content = image.to_bytes()
     if name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
-    try:
-        write_whole(target, content)
-    except OSError as error:
-        raise ResourceError(
-            "WRITE_FAILED",
-            f"the file could not be written ({type(error).__name__}); nothing was "
-            "left behind.",
-            path=target,
-            hint="Check that its folder exists, may be written, and has room.",
-        ) from error
+    with whole_or_absent(target) as temporary:
+        temporary.write_bytes(content)
     return target
 
 

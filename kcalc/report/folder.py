@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kcalc.errors import ResourceError
+from kcalc.files import sync_file, sync_folder
 
 _PARTIAL = ".kcalc-partial-"
 
@@ -152,7 +153,7 @@ def _commit(partial: Path, target: Path, former: list[Path], record: str) -> Non
     if partial.parent != target:
         partial.chmod(0o777 & ~_umask())
         partial.rename(target)
-        _sync_directory(target.parent)
+        sync_folder(target.parent)
         return
     if former:
         # Without its record a half-replaced folder cannot pass for a result.
@@ -164,7 +165,7 @@ def _commit(partial: Path, target: Path, former: list[Path], record: str) -> Non
     for name in sorted(names, key=lambda name: (name == Path(record), name)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (partial / name).replace(target / name)
-    _sync_directory(target)
+    sync_folder(target)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -173,18 +174,8 @@ def _files(directory: Path) -> list[Path]:
 
 def _flush(directory: Path) -> None:
     for path in _files(directory):
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    _sync_directory(directory)
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(path)
+    sync_folder(directory)
 
 
 def _first_missing(directory: Path) -> Path | None:

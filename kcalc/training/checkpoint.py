@@ -16,8 +16,8 @@ import h5py
 import keras
 import numpy as np
 
-from kcalc.data.files import whole_or_absent
 from kcalc.errors import KcalcError, ModelError
+from kcalc.files import whole_or_absent
 
 LAST = "last.checkpoint.h5"
 BEST_WEIGHTS = "best.weights.h5"

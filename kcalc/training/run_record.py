@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import kcalc
-from kcalc.data.files import whole_or_absent
+from kcalc.files import whole_or_absent
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "h5py")
 

@@ -33,7 +33,7 @@ def whole_or_absent(path: str | os.PathLike[str], suffix: str = "") -> Iterator[
             yield temporary
             sync_file(temporary)
             os.replace(temporary, final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
         except OSError as error:
             ours = {str(temporary), str(final), str(final.parent)}
             if error.filename is not None and str(error.filename) not in ours:
@@ -57,7 +57,7 @@ def sync_file(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a folder's entries, where the system can (not on Windows)."""
     if os.name != "posix":
         return
