@@ -19,6 +19,7 @@ ORDER = (
     "hounsfield",
     "anatomy",
     "geometry",
+    "orientation",
     "volume",
     "files",
     "io",
@@ -31,6 +32,7 @@ ORDER = (
     "models",
     "artifact",
     "inference",
+    "evaluation",
     "training",
     "report",
     "export",
@@ -43,10 +45,12 @@ ORDER = (
 TENSORFLOW_FREE = (
     "errors",
     "geometry",
+    "orientation",
     "volume",
     "io",
     "phantoms",
     "scoring",
+    "evaluation",
     "report",
 )
 

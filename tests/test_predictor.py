@@ -18,8 +18,8 @@ from kcalc.export import save_keras_model
 from kcalc.geometry import Geometry
 from kcalc.inference import network as network_module
 from kcalc.inference import open_network, predict
-from kcalc.inference.orientation import lps_view
 from kcalc.models import dense_ra_unet
+from kcalc.orientation import lps_view
 from kcalc.preparation import InputSpec
 from kcalc.volume import Volume
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from kcalc.errors import IntensityError, ModelError, ResourceError
 from kcalc.inference.opening import Network, open_network
-from kcalc.inference.orientation import lps_view
+from kcalc.orientation import lps_view
 from kcalc.preparation import InputSpec, stack_indices
 from kcalc.volume import Volume
 

@@ -1,4 +1,8 @@
-"""The view of a volume that a network sees: the same voxels in LPS order."""
+"""The view of a volume that a network sees: the same voxels in LPS order.
+
+Networks are trained on it, ``kcalc.predict`` shows it to them, and servers ask their
+clients for it.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,24 @@ def lps_view(array: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
         >>> lps_view(stored, Geometry((2, 1, 1), head_to_feet)).ravel().tolist()
         [1, 0]
     """
+    order, flips = _lps_axes(geometry)
+    return array.transpose(order)[flips]
+
+
+def lps_spacing_mm(geometry: Geometry) -> tuple[float, float, float]:
+    """Return the spacing (z, y, x) in mm of :func:`lps_view`'s axes.
+
+    Example:
+        >>> sagittal = np.diag([0.5, 1.0, 2.0, 1.0])
+        >>> lps_spacing_mm(Geometry((1, 1, 1), sagittal))
+        (2.0, 1.0, 0.5)
+    """
+    z, y, x = (geometry.spacing_mm[axis] for axis in _lps_axes(geometry)[0])
+    return (z, y, x)
+
+
+def _lps_axes(geometry: Geometry) -> tuple[tuple[int, ...], tuple[slice, ...]]:
+    """Return the stored axes that become z, y and x, and the flips that follow."""
     # Rows of `steps` are superior, posterior, left; columns the stored axes z, y, x.
     steps = geometry.affine_lps[:3, :3][::-1]
     cosines = steps / np.linalg.norm(steps, axis=0)
@@ -43,4 +65,4 @@ def lps_view(array: npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[Any]:
         slice(None, None, -1 if cosines[i, axis] < 0 else 1)
         for i, axis in enumerate(order)
     )
-    return array.transpose(order)[flips]
+    return order, flips
