@@ -19,6 +19,7 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/typos .
 
 wheel: $(VENV)/installed-test
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
