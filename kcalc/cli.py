@@ -10,12 +10,19 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from kcalc._version import NOTICE, __version__
-from kcalc.errors import EXIT_OK, EXIT_RESOURCE, EXIT_USAGE, KcalcError
+from kcalc.errors import (
+    EXIT_OK,
+    EXIT_RESOURCE,
+    EXIT_USAGE,
+    KcalcError,
+    ResourceError,
+)
 
 EXIT_INTERNAL = 1
 EXIT_INTERRUPTED = 130
@@ -33,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None for those of the process.
     """
-    # TensorFlow's own start-up lines would bury the one paragraph of an error.
+    # Fewer of TensorFlow's own start-up lines; its first few heed no setting.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -59,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last line of defence: a paragraph, no traceback
         return _fail(
             f"INTERNAL: kcalc met a case that it does not handle ({_place(error)}). "
-            "No result was written. Run again with --debug and report what it prints.",
+            "Run again with --debug and report what it prints.",
             EXIT_INTERNAL,
             options.debug,
         )
@@ -99,6 +106,7 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--input",
         required=True,
         metavar="SCAN",
+        type=_path,
         help="folder or file of a DICOM series, or a NIfTI file in HU",
     )
     add(
@@ -106,16 +114,21 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--output",
         required=True,
         metavar="DIR",
+        type=_path,
         help="result folder: new, empty or an unchanged former result",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--model",
         metavar="NAME|PATH",
+        type=_path,
         help="model by name or folder (default: the shipped one)",
     )
     source.add_argument(
-        "--mask", metavar="FILE", help="score this NIfTI mask; no network is used"
+        "--mask",
+        metavar="FILE",
+        type=_path,
+        help="score this NIfTI mask; no network is used",
     )
     add(
         "--rule",
@@ -173,11 +186,12 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "--output",
             required=True,
             metavar="DIR",
+            type=_path,
             help="folder: new, empty or an unchanged former phantom",
         )
         kind.add_argument(
             "--seed",
-            type=int,
+            type=_seed,
             default=0,
             metavar="N",
             help="seed of the noise and of all that is drawn (default 0)",
@@ -210,8 +224,11 @@ def _score(options: argparse.Namespace) -> None:
             series=options.series,
             progress=progress,
         )
-    sys.stderr.write(f"{result.timing()}\n")
-    _print(json.dumps(result.record, indent=2) if options.json else result.summary())
+    _tell(f"{result.timing()}\n")
+    _print(
+        json.dumps(result.record, indent=2) if options.json else result.summary(),
+        result.directory,
+    )
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -226,7 +243,22 @@ def _phantom(options: argparse.Namespace) -> None:
             nifti=options.nifti,
             progress=progress,
         )
-    _print(result.summary())
+    _print(result.summary(), result.directory)
+
+
+def _path(text: str) -> str:
+    """Refuse an empty path, which would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least 0, not {text!r}"
+        )
+    return int(text)
 
 
 def _rule_name(text: str) -> str:
@@ -267,7 +299,7 @@ class _Progress:
     """
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._began = time.monotonic()
         self._stage = ""
         self._last = 0.0
@@ -283,11 +315,10 @@ class _Progress:
         text = stage if total <= 0 else f"{stage}: {done} of {total}"
         if self._terminal:
             start = "\n" if new and self._open else "\r"
-            sys.stderr.write(f"{start}\x1b[K{text}")
+            _tell(f"{start}\x1b[K{text}")
             self._open = True
         else:
-            sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+            _tell(f"{text}\n")
         self._stage, self._last = stage, now
 
     def _pause(self) -> float:
@@ -295,7 +326,7 @@ class _Progress:
 
     def close(self) -> None:
         if self._open:
-            sys.stderr.write("\n")
+            _tell("\n")
             self._open = False
 
 
@@ -328,8 +359,8 @@ def _termination_as_exception() -> Iterator[None]:
 
 def _fail(text: str, exit_code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    sys.stderr.write(f"kcalc: {' '.join(text.split())}\n")
+        _tell(traceback.format_exc())
+    _tell(f"kcalc: {' '.join(text.split())}\n")
     return exit_code
 
 
@@ -340,12 +371,38 @@ def _place(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
-def _print(text: str) -> None:
-    """Write to standard output whatever its encoding is."""
+def _tell(text: str) -> None:
+    """Write to standard error; where that is closed, the exit code must do."""
+    with suppress(OSError):
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _print(text: str, directory: Path) -> None:
+    """Write to standard output whatever its encoding is; none where it is closed.
+
+    Raises:
+        ResourceError: ``STDOUT``, the text did not get out, as on a full disk or into
+            a pipe that nobody reads.
+    """
+    if sys.stdout is None:
+        return
     encoding = sys.stdout.encoding or "utf-8"
     safe = text.encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(f"{safe}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{safe}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail again when Python ends.
+        sys.stdout = None
+        raise ResourceError(
+            "STDOUT",
+            "The results are written, but standard output took no text "
+            f"({error.strerror or type(error).__name__}).",
+            path=directory,
+            hint="The same figures stand in the folder.",
+        ) from error
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from kcalc.io.nifti import write_nifti
 from kcalc.phantoms import write_dicom_series
 from kcalc.volume import Acquisition, Volume
 
+COMMAND = (sys.executable, "-m", "kcalc.cli")
 NOTICE = "Research use only. Not a medical device; not for diagnosis."
 
 
@@ -46,14 +48,18 @@ def case(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def score(case: Path, *options: str, series: str = "series") -> int:
+def score_arguments(case: Path, series: str = "series") -> list[str]:
     arguments = ["score", "-i", str(case / series), "-o", str(case / "out")]
-    return cli.main([*arguments, "--mask", str(case / "mask.nii.gz"), *options])
+    return [*arguments, "--mask", str(case / "mask.nii.gz")]
+
+
+def score(case: Path, *options: str, series: str = "series") -> int:
+    return cli.main([*score_arguments(case, series), *options])
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kcalc.cli", *arguments],
+        [*COMMAND, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -117,6 +123,11 @@ def test_help_lists_the_commands(capsys):
         (["score", "-i", "x", "-o", "y", "--model", "m", "--mask", "n"], "--mask"),
         (["phantom", "qrm", "-o", "y", "--preset", "wide"], "--preset"),
         (["phantom", "head", "-o", "y"], "chest"),
+        (["phantom", "qrm", "-o", "y", "--seed", "-1"], "whole number"),
+        (["score", "-i", "", "-o", "y"], "-i/--input: must not be empty"),
+        (["score", "-i", "x", "-o", ""], "-o/--output: must not be empty"),
+        (["score", "-i", "x", "-o", "y", "--mask", ""], "--mask: must not be empty"),
+        (["score", "-i", "x", "-o", "y", "--model", ""], "--model: must not be"),
     ],
 )
 def test_usage_errors_give_exit_code_two(arguments, text, capsys):
@@ -323,6 +334,38 @@ def test_output_survives_a_stdout_that_knows_ascii_only(case):
     assert done.returncode == 0, done.stderr
     assert "Ergebnis-\\xe4" in done.stdout
     assert (folder / "score.json").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full of Linux")
+def test_full_standard_output_is_told_with_the_place_of_the_results(case):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, *score_arguments(case)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 7
+    assert "STDOUT: The results are written" in done.stderr
+    assert "INTERNAL" not in done.stderr
+    assert (case / "out" / "score.json").is_file()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors of POSIX")
+def test_closed_streams_change_neither_results_nor_exit_code(case):
+    shell = f"{shlex.join([*COMMAND, *score_arguments(case)])} >&- 2>&-"
+    assert subprocess.run(["sh", "-c", shell], check=False).returncode == 0
+    assert (case / "out" / "score.json").is_file()
+    (case / "empty").mkdir()
+    refused = [*COMMAND, *score_arguments(case, "empty"), "--debug"]
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(refused)} 2>&-"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
 
 
 def test_help_loads_nothing_heavy():
