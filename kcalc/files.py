@@ -48,6 +48,31 @@ def whole_or_absent(path: str | os.PathLike[str], suffix: str = "") -> Iterator[
         temporary.unlink(missing_ok=True)
 
 
+def writable_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder where it is absent and try it, so that a read-only one fails now.
+
+    Args:
+        path: The folder; those above it are made too.
+
+    Raises:
+        ResourceError: It cannot be made or written (``WRITE_FAILED``).
+    """
+    folder = Path(path)
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ResourceError(
+            "WRITE_FAILED",
+            f"The folder must be writable ({error.strerror}).",
+            path=folder,
+            hint="Choose another folder.",
+        ) from error
+    return folder
+
+
 def sync_file(path: str | os.PathLike[str]) -> None:
     """Flush what the system holds of a file to the disk."""
     descriptor = os.open(path, os.O_RDWR)

@@ -15,7 +15,8 @@ import keras
 
 from kcalc.data.pipeline import training_dataset, validation_dataset
 from kcalc.data.store import CaseStore
-from kcalc.errors import InputError, ResourceError
+from kcalc.errors import InputError
+from kcalc.files import writable_folder
 from kcalc.training.callbacks import (
     EpochEnd,
     StopAtNonFiniteLoss,
@@ -90,7 +91,7 @@ def fit(
         KcalcError: A loss or a weight is not finite (``TRAIN_NONFINITE``).
         ResourceError: The folder cannot be written.
     """
-    folder = _writable(Path(out))
+    folder = writable_folder(out)
     if not isinstance(store, CaseStore):
         store = CaseStore(store)
     if smoke:
@@ -177,23 +178,6 @@ def fit(
     }
     write_json(folder / "run.json", record)
     return TrainingResult(model, best, last, weights, folder / "run.json")
-
-
-def _writable(folder: Path) -> Path:
-    """Make a folder and try it, so that a read-only one fails at once."""
-    probe = folder / f".probe.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ResourceError(
-            "WRITE_FAILED",
-            f"The folder of a run must be writable ({error.strerror}).",
-            path=folder,
-            hint="Choose another folder with --out.",
-        ) from error
-    return folder
 
 
 def _begin_or_resume(

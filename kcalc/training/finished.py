@@ -1,0 +1,148 @@
+"""A trained run's folder enters, its network and its record leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcalc.artifact import sha256_of
+from kcalc.errors import InputError
+from kcalc.training.checkpoint import BEST_WEIGHTS
+from kcalc.training.config import Recipe, recipe_to_dict
+from kcalc.training.run_record import git_state, versions, write_json
+
+if TYPE_CHECKING:
+    import keras
+
+RUN_FOLDER = "run"
+EVALUATION_FILE = "evaluation.json"
+_BUILDERS = ("build_model", "build_loss", "build_optimizer")
+
+
+def best_model(recipe: Recipe, out: Path) -> keras.Model:
+    """Return the recipe's network with the best epoch's weights.
+
+    Args:
+        recipe: What was trained.
+        out: The recipe's ``--out``, which holds the run's folder.
+
+    Raises:
+        InputError: ``RUN_MISSING``: there are none; ``RUN_DIFFERS``: they are of
+            another network, or damaged.
+    """
+    weights = out / RUN_FOLDER / BEST_WEIGHTS
+    if not weights.is_file():
+        raise InputError(
+            "RUN_MISSING",
+            "The run must have been trained; there are no weights.",
+            path=weights,
+            hint="Run the recipe's train command with the same --out.",
+        )
+    model = recipe.build_model()
+    try:
+        model.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(
+            "RUN_DIFFERS",
+            f"The weights must be whole and of the network of {recipe.name}.",
+            path=weights,
+            hint="Use the recipe (and --miniature) that the run was trained with.",
+        ) from error
+    return model
+
+
+def read_record(path: Path, *, made_by: str) -> dict[str, Any]:
+    """Return a JSON object that another command of the recipe wrote.
+
+    Args:
+        path: The file.
+        made_by: The command, for the way out.
+
+    Raises:
+        InputError: ``RUN_MISSING``: it is not there, or not such a file.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise InputError(
+            "RUN_MISSING",
+            f"The run's record must be there and whole. Received: {reason}.",
+            path=path,
+            hint=f"Run the recipe's {made_by} command with the same --out.",
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(
+            "RUN_MISSING", "The run's record must be a JSON object.", path=path
+        )
+    return values
+
+
+def write_evaluation(out: Path, figures: Mapping[str, Any]) -> None:
+    """Write figures as ``OUT/evaluation.json``, with the sha256 of the weights.
+
+    Raises:
+        ResourceError: The file cannot be written.
+    """
+    digest = sha256_of(out / RUN_FOLDER / BEST_WEIGHTS)
+    write_json(out / EVALUATION_FILE, {**figures, "weights_sha256": digest})
+
+
+def read_evaluation(out: Path) -> dict[str, Any]:
+    """Return ``OUT/evaluation.json``, if it is of the weights that are there now.
+
+    Raises:
+        InputError: ``RUN_MISSING``: it is not there; ``RUN_DIFFERS``: the run was
+            trained on since.
+    """
+    figures = read_record(out / EVALUATION_FILE, made_by="evaluate")
+    if figures.get("weights_sha256") != sha256_of(out / RUN_FOLDER / BEST_WEIGHTS):
+        raise InputError(
+            "RUN_DIFFERS",
+            "The figures must be of the weights that are exported; the run has others.",
+            path=out / EVALUATION_FILE,
+            hint="Run the recipe's evaluate command again.",
+        )
+    return figures
+
+
+def record_for_export(recipe: Recipe, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``run.json`` unchanged, with what the model was exported by added.
+
+    The key ``export`` holds the recipe as it stands now, with the arguments of its
+    builders, and the commit and versions of the exporting program. All values of the
+    two recipes must agree; builders where the record has their arguments, as older
+    ones have not. That the network is the same is shown by the weights, which fit no
+    other.
+
+    Raises:
+        InputError: ``RUN_DIFFERS``: a value is another than in the run's record.
+    """
+    now = json.loads(json.dumps(recipe_to_dict(recipe)))
+    then = run.get("recipe", {})
+    differing = sorted(
+        name
+        for name in now.keys() | then.keys()
+        if not _agree(name, then.get(name), now.get(name))
+    )
+    if differing:
+        raise InputError(
+            "RUN_DIFFERS",
+            "A run is exported with its own recipe. Different: "
+            f"{', '.join(differing)}.",
+            hint="Use the recipe (and --miniature, --smoke) it was trained with.",
+        )
+    return {
+        **run,
+        "export": {"recipe": now, "git": git_state(), "versions": versions()},
+    }
+
+
+def _agree(name: str, then: Any, now: Any) -> bool:
+    if name not in _BUILDERS:
+        return bool(then == now)
+    if not (isinstance(then, dict) and isinstance(now, dict)):
+        return True
+    return all(then[key] == now[key] for key in ("arguments", "keywords"))
