@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -454,6 +455,43 @@ def test_folder_with_anything_of_the_users_is_refused(tmp_path: Path, change, re
         _write(out, "two")
     assert (caught.value.code, caught.value.exit_code) == ("OUTPUT_EXISTS", 7)
     assert {path.name: path.read_text() for path in out.iterdir()} == before
+
+
+def test_mask_edited_during_a_run_is_not_overwritten(tmp_path: Path):
+    out = tmp_path / "out"
+    _write(out)
+    with (
+        pytest.raises(ResourceError, match=r"a\.txt was edited"),
+        result_folder(out, "record.json") as folder,
+    ):
+        (folder / "a.txt").write_text("two")
+        write_json(folder / "record.json", {"files": sha256_of_files(folder)})
+        (out / "a.txt").write_text("edited meanwhile")
+    assert (out / "a.txt").read_text() == "edited meanwhile"
+    assert _names(out) == ["a.txt", "record.json"]
+
+
+def test_of_two_runs_into_one_new_folder_the_later_one_replaces_the_other(
+    tmp_path: Path,
+):
+    out = tmp_path / "out"
+    with result_folder(out, "record.json") as folder:
+        _write(out, "first", name="old.txt")
+        (folder / "a.txt").write_text("second")
+        write_json(folder / "record.json", {"files": sha256_of_files(folder)})
+    assert _names(tmp_path) == ["a.txt", "out", "record.json"]
+    assert (out / "a.txt").read_text() == "second"
+
+
+def test_folder_lost_during_a_run_gives_exit_code_seven(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with (
+        pytest.raises(ResourceError, match="cannot be written") as caught,
+        result_folder(out, "record.json"),
+    ):
+        shutil.rmtree(out)
+    assert caught.value.exit_code == 7
 
 
 def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path):

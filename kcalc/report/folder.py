@@ -45,11 +45,11 @@ def result_folder(directory: str | os.PathLike[str], record: str) -> Iterator[Pa
 
     Raises:
         ResourceError: ``OUTPUT_UNWRITABLE`` if the folder cannot be written,
-            ``OUTPUT_EXISTS`` if it holds other files or an edited result,
-            ``DISK_FULL`` if the disk fills up.
+            ``OUTPUT_EXISTS`` if it holds other files or an edited result, on entry
+            or at the end, ``DISK_FULL`` if the disk fills up.
     """
     target = Path(directory).absolute()
-    former = _former_files(target, record)
+    _former_files(target, record)
     try:
         made = _first_missing(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,18 +58,14 @@ def result_folder(directory: str | os.PathLike[str], record: str) -> Iterator[Pa
         home = target if target.exists() else target.parent
         partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=home))
     except OSError as error:
-        raise ResourceError(
-            "OUTPUT_UNWRITABLE",
-            "The output folder cannot be written "
-            f"({error.strerror or type(error).__name__}).",
-            path=target,
-            hint="Choose another folder with -o, or correct its permissions.",
-        ) from error
-    committed = False
+        raise _unwritable(target, error) from error
+    written = committed = False
     try:
         yield partial
+        written = True
         _flush(partial)
-        _commit(partial, target, former, record)
+        # Once more: somebody may have made or edited a result there meanwhile.
+        _commit(partial, target, _former_files(target, record), record)
         committed = True
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -79,6 +75,8 @@ def result_folder(directory: str | os.PathLike[str], record: str) -> Iterator[Pa
                 path=target,
                 hint="Free some space or choose another folder with -o.",
             ) from error
+        if written:
+            raise _unwritable(target, error) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -138,6 +136,16 @@ def _former_files(target: Path, record: str) -> list[Path]:
     return former
 
 
+def _unwritable(target: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        "OUTPUT_UNWRITABLE",
+        "The output folder cannot be written "
+        f"({error.strerror or type(error).__name__}).",
+        path=target,
+        hint="Choose another folder with -o, or correct its permissions.",
+    )
+
+
 def _occupied(target: Path, reason: str) -> ResourceError:
     return ResourceError(
         "OUTPUT_EXISTS",
@@ -150,7 +158,7 @@ def _occupied(target: Path, reason: str) -> ResourceError:
 
 def _commit(partial: Path, target: Path, former: list[Path], record: str) -> None:
     """Rename the partial folder, or its files one by one with the record last."""
-    if partial.parent != target:
+    if not target.exists():
         partial.chmod(0o777 & ~_umask())
         partial.rename(target)
         sync_folder(target.parent)
