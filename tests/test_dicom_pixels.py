@@ -69,6 +69,23 @@ def test_b1_a_missing_rescale_is_refused(tmp_path: Path, keyword: str) -> None:
     assert caught.value.path == str(paths[2])
 
 
+@pytest.mark.parametrize(
+    ("value", "code"), [("HU", ""), ("US", ""), ("MGML", "HU_UNKNOWN")]
+)
+def test_b1_a_rescale_to_another_unit_is_refused(
+    tmp_path: Path, value: str, code: str
+) -> None:
+    def typed(ds: pydicom.FileDataset, index: int) -> None:
+        ds.RescaleType = value
+
+    write_series(tmp_path, edit=typed)
+    if code:
+        assert code_of(tmp_path) == code
+        assert kcalc.read_volume(tmp_path, unit="HU").unit == "HU"
+    else:
+        assert kcalc.read_volume(tmp_path).findings == ()
+
+
 def test_b2_slope_and_intercept_are_applied_slice_by_slice(tmp_path: Path) -> None:
     def own(ds: pydicom.FileDataset, index: int) -> None:
         slope, intercept = index + 1, -2000 * index - 1200

@@ -207,6 +207,40 @@ def test_a10_slices_along_another_axis_are_refused(tmp_path: Path) -> None:
         kcalc.read_volume(path)
 
 
+def test_a10_slightly_oblique_slices_are_reported(tmp_path: Path) -> None:
+    angle = np.radians(3.0)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    volume = kcalc.read_volume(save(tmp_path / "scan.nii", body_hu(), turn @ RAS))
+    found = {f.code: f.message for f in volume.findings}
+    assert "3.00 degrees" in found["GEOM_OBLIQUE"]
+
+
+def test_values_beyond_int16_are_clipped_and_counted(tmp_path: Path) -> None:
+    array_hu = body_hu(8, 32).astype(np.int32)
+    array_hu[2, 8, 8:11] = 70000
+    volume = kcalc.read_volume(save(tmp_path / "scan.nii", array_hu))
+    found = {f.code: (f.kind, f.message) for f in volume.findings}
+    assert found["HU_CLIPPED"][0] == "correction"
+    assert found["HU_CLIPPED"][1].startswith("3 values")
+
+
+def test_a_file_without_permission_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = save(tmp_path / "scan.nii.gz", body_hu())
+    monkeypatch.setattr(nibabel, "load", forbidden)
+    assert code_of(path) == "UNREADABLE"
+
+
+def test_a_dicom_folder_may_be_named_like_a_nifti_file(tmp_path: Path) -> None:
+    write_series(tmp_path / "patient.nii")
+    assert kcalc.read_volume(tmp_path / "patient.nii").shape == (5, 16, 16)
+
+
 def test_a_file_without_orientation_says_so(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(body_hu().T, None)
     nibabel.save(image, tmp_path / "scan.nii")

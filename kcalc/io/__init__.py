@@ -48,7 +48,7 @@ def read_volume(
             IntensityError and UnfitError. Also a ValueError.
     """
     source = Path(path)
-    if source.name.lower().endswith(NIFTI_SUFFIXES):
+    if source.name.lower().endswith(NIFTI_SUFFIXES) and not source.is_dir():
         from kcalc.io.nifti import read_nifti
 
         return read_nifti(

@@ -78,7 +78,8 @@ def fit_grid(
     _refuse_duplicates(ordered, along, path)
     findings = _check_tilt(positions, along, normal, path)
     start, step = _fit_spacing(ordered, along, path)
-    findings += _check_obliqueness(normal, axial=axial, path=path)
+    if axial:
+        findings += check_obliqueness(normal, path)
     across = positions - along[:, None] * normal
     affine = np.eye(4)
     affine[:3, 0] = step * normal
@@ -326,10 +327,18 @@ def _runs(gaps: _Vector) -> str:
     return ", ".join(words) + (", ..." if len(runs) > 6 else "")
 
 
-def _check_obliqueness(normal: _Vector, *, axial: bool, path: Path) -> list[Finding]:
-    """Refuse or report slices that are not axial (A10)."""
+def check_obliqueness(normal: _Vector, path: Path) -> list[Finding]:
+    """Refuse or report slices that are not axial (A10).
+
+    Args:
+        normal: Unit vector across the slices, LPS (x, y, z).
+        path: The input, for messages.
+
+    Raises:
+        GeometryError: ``GEOM_ORIENT`` from ``OBLIQUE_LIMIT_DEG`` on.
+    """
     angle_deg = math.degrees(math.acos(min(1.0, abs(float(normal[2])))))
-    if not axial or angle_deg < 0.1:
+    if angle_deg < 0.1:
         return []
     if angle_deg >= OBLIQUE_LIMIT_DEG:
         raise GeometryError(
@@ -337,7 +346,7 @@ def _check_obliqueness(normal: _Vector, *, axial: bool, path: Path) -> list[Find
             f"slices must be axial within {OBLIQUE_LIMIT_DEG:g} degrees; these are "
             f"turned by {angle_deg:.1f} degrees.",
             path=path,
-            hint="Use the axial reconstruction.",
+            hint="Use the axial reconstruction, with its slices along the third axis.",
         )
     message = f"The slices are {angle_deg:.2f} degrees off axial."
     return [Finding("GEOM_OBLIQUE", message, "warning")]

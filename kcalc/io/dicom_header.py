@@ -37,14 +37,14 @@ NATIVE_SYNTAXES = frozenset(
 
 _TEXT_KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
-    *("Modality", "ImageType", "SeriesNumber", "AcquisitionNumber", "InstanceNumber"),
+    *("Modality", "ImageType", "SeriesNumber", "AcquisitionNumber"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "KVP", "ConvolutionKernel", "Manufacturer"),
     *("ManufacturerModelName", "BodyPartExamined", "ContrastBolusAgent"),
     *("ContrastBolusRoute", "RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("PhotometricInterpretation", "LossyImageCompression", "NumberOfFrames"),
     *("TriggerTime", "NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier"),
-    *("ReconstructionDiameter", "AcquisitionTime", "XRayTubeCurrent"),
+    *("ReconstructionDiameter", "AcquisitionTime"),
 )
 _INTEGER_KEYWORDS = (
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),

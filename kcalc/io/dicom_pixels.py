@@ -19,6 +19,7 @@ from kcalc.hounsfield import CT_MIN_HU
 from kcalc.io import discovery
 from kcalc.io.codestream import coded_shape
 from kcalc.io.dicom_header import NATIVE_SYNTAXES, SliceHeader
+from kcalc.volume import Finding
 
 _INT16 = np.iinfo(np.int16)
 _AGAIN = "Fetch the file again from its archive."
@@ -34,6 +35,47 @@ class PixelTally:
     num_clipped: int = 0
     num_excess_bytes: int = 0
     num_above_20000: int = 0
+
+    def findings(self) -> list[Finding]:
+        """Return what was corrected, and what was kept though odd."""
+        rows = (
+            (
+                self.num_padding,
+                "PADDING",
+                "values below -1024 HU are padding and were set to -1024",
+                "correction",
+            ),
+            (
+                self.num_padding_in_range,
+                "PADDING_IN_RANGE",
+                "voxels hold the declared padding value, which lies in the HU range; "
+                "they were kept",
+                "warning",
+            ),
+            (
+                self.num_overlay_bits,
+                "OVERLAY_BITS",
+                "pixels had bits above BitsStored, which were removed",
+                "correction",
+            ),
+            (
+                self.num_clipped,
+                "HU_CLIPPED",
+                "values beyond the int16 range were clipped to it",
+                "correction",
+            ),
+            (
+                self.num_excess_bytes,
+                "EXCESS_BYTES",
+                "bytes after the pixels were ignored",
+                "correction",
+            ),
+        )
+        return [
+            Finding(code, f"{count} {text}.", kind)  # type: ignore[arg-type]
+            for count, code, text, kind in rows
+            if count
+        ]
 
 
 def read_pixels(
@@ -126,12 +168,7 @@ def _read_native(
     try:
         flat = np.fromfile(header.path, dtype, num_pixels, offset=offset)
     except OSError as error:
-        raise InputError(
-            "UNREADABLE",
-            f"a file cannot be read ({type(error).__name__}).",
-            path=header.path,
-            hint="Give read permission, and see that it is not being moved.",
-        ) from error
+        raise discovery.unreadable(header.path, error) from error
     if flat.size < num_pixels:
         raise InputError(
             "TRUNCATED",

@@ -150,8 +150,8 @@ def refuse_contrast(headers: Sequence[SliceHeader], path: Path) -> None:
                 "calcium is scored on scans without intravenous contrast; "
                 "ContrastBolusAgent names an agent.",
                 path=path,
-                hint="Use the non-contrast series; unit='arbitrary' reads this one "
-                "for work without a score.",
+                hint="Use the non-contrast series. In Python, unit='arbitrary' reads "
+                "this one for work without a score.",
             )
 
 

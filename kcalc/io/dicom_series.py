@@ -15,7 +15,7 @@ from kcalc.errors import InputError
 from kcalc.io.acquisition import acquisition_facts, acquisition_findings
 from kcalc.io.dicom_grid import fit_grid
 from kcalc.io.dicom_header import SliceHeader, read_header
-from kcalc.io.dicom_pixels import PixelTally, read_pixels
+from kcalc.io.dicom_pixels import read_pixels
 from kcalc.io.dicom_select import SeriesFiles, refuse_contrast, select_series
 from kcalc.io.discovery import find_files, is_empty, quiet_pydicom
 from kcalc.io.intensity import check_hounsfield
@@ -78,7 +78,7 @@ def read_dicom_series(
     findings += acquisition_findings(acquisition, geometry.spacing_mm[0], ordered)
     findings += _lossy(ordered)
     array, tally = read_pixels(ordered, pairs, hounsfield=hounsfield)
-    findings += tally_findings(tally)
+    findings += tally.findings()
     if hounsfield:
         findings += check_hounsfield(array, root, num_implausible=tally.num_above_20000)
     return Volume(
@@ -88,48 +88,6 @@ def read_dicom_series(
         acquisition=acquisition,
         findings=tuple(findings),
     )
-
-
-def tally_findings(tally: PixelTally) -> list[Finding]:
-    """Return the corrections made to the pixels as findings."""
-    rows = (
-        (
-            tally.num_padding,
-            "PADDING",
-            "values below -1024 HU are padding and were set to -1024",
-            "correction",
-        ),
-        (
-            tally.num_padding_in_range,
-            "PADDING_IN_RANGE",
-            "voxels hold the declared padding value, which lies in the HU range; "
-            "they were kept",
-            "warning",
-        ),
-        (
-            tally.num_overlay_bits,
-            "OVERLAY_BITS",
-            "pixels had bits above BitsStored, which were removed",
-            "correction",
-        ),
-        (
-            tally.num_clipped,
-            "HU_CLIPPED",
-            "values beyond the int16 range were clipped to it",
-            "correction",
-        ),
-        (
-            tally.num_excess_bytes,
-            "EXCESS_BYTES",
-            "bytes after the pixels were ignored",
-            "correction",
-        ),
-    )
-    return [
-        Finding(code, f"{count} {text}.", kind)  # type: ignore[arg-type]
-        for count, code, text, kind in rows
-        if count
-    ]
 
 
 def _read_headers(

@@ -101,7 +101,7 @@ def file_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def is_empty(path: Path) -> bool:
@@ -222,14 +222,14 @@ def _read(path: Path, size: int) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
+def unreadable(path: Path, error: OSError) -> InputError:
     """Return the refusal of a file that the system will not give."""
     return InputError(
         "UNREADABLE",
         f"a file cannot be read ({type(error).__name__}).",
         path=path,
-        hint="Give read permission or remove it from the input.",
+        hint="Give read permission, and see that it is not being moved.",
     )

@@ -7,7 +7,6 @@ be HU, says so in a finding, and leaves the voltage unknown.
 from __future__ import annotations
 
 import gzip
-import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from kcalc.errors import GeometryError, InputError, IntensityError
 from kcalc.files import whole_or_absent
 from kcalc.geometry import Geometry
 from kcalc.io.acquisition import given_voltage
-from kcalc.io.dicom_grid import OBLIQUE_LIMIT_DEG
+from kcalc.io.dicom_grid import check_obliqueness
 from kcalc.io.dicom_pixels import PixelTally, replace_padding
 from kcalc.io.intensity import check_hounsfield
 from kcalc.io.nifti_file import load_nifti, nifti_geometry
@@ -66,9 +65,10 @@ def read_nifti(
             hint="Give the whole series.",
         )
     geometry = nifti_geometry(affine, values.shape, source)
-    if is_ct:
-        _refuse_oblique(geometry, source)
     findings: list[Finding] = []
+    if is_ct:
+        step = geometry.affine_lps[:3, 0]
+        findings += check_obliqueness(step / np.linalg.norm(step), source)
     if not has_orientation:
         message = "The file has no qform and no sform; left and right are unknown."
         findings.append(Finding("ORIENTATION_UNKNOWN", message, "warning"))
@@ -81,16 +81,11 @@ def read_nifti(
             path=source,
             hint="Replace them at the source; kcalc does not guess them.",
         )
-    array = _as_volume_array(values, hounsfield=hounsfield)
+    tally = PixelTally()
+    array = _as_volume_array(values, tally, hounsfield=hounsfield)
     if hounsfield:
-        tally = PixelTally()
         replace_padding(array, tally)
-        if tally.num_padding:
-            message = (
-                f"{tally.num_padding} values below -1024 HU are padding and were set "
-                "to -1024."
-            )
-            findings.append(Finding("PADDING", message, "correction"))
+        findings += tally.findings()
         findings += check_hounsfield(array, source)
     if hounsfield and unit is None:
         message = "NIfTI names no unit; the values can be HU and were taken as HU."
@@ -199,23 +194,10 @@ def read_mask(
     return np.ascontiguousarray(rounded, dtype=np.uint8)
 
 
-def _refuse_oblique(geometry: Geometry, path: Path) -> None:
-    """Refuse a CT whose third axis is not the body axis (A10)."""
-    step = geometry.affine_lps[:3, 0]
-    cosine = min(1.0, abs(float(step[2])) / float(np.linalg.norm(step)))
-    angle_deg = math.degrees(math.acos(cosine))
-    if angle_deg >= OBLIQUE_LIMIT_DEG:
-        raise GeometryError(
-            "GEOM_ORIENT",
-            f"slices must be axial within {OBLIQUE_LIMIT_DEG:g} degrees; these are "
-            f"turned by {angle_deg:.1f} degrees.",
-            path=path,
-            hint="Save the volume with axial slices as its third axis.",
-        )
-
-
-def _as_volume_array(values: npt.NDArray[Any], *, hounsfield: bool) -> npt.NDArray[Any]:
-    """Return (z, y, x) int16 if every value fits, else float32; own memory."""
+def _as_volume_array(
+    values: npt.NDArray[Any], tally: PixelTally, *, hounsfield: bool
+) -> npt.NDArray[Any]:
+    """Return (z, y, x) int16 of whole HU, else float32; own memory."""
     turned = values.transpose(2, 1, 0)
     if not hounsfield:
         return np.array(turned, dtype=np.float32, order="C")
@@ -225,6 +207,7 @@ def _as_volume_array(values: npt.NDArray[Any], *, hounsfield: bool) -> npt.NDArr
             return np.array(turned, dtype=np.float32, order="C")
         turned = whole
     info = np.iinfo(np.int16)
+    tally.num_clipped += int(np.count_nonzero(turned > info.max))
     return np.array(np.clip(turned, info.min, info.max), dtype=np.int16, order="C")
 
 

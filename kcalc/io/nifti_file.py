@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kcalc.errors import GeometryError, InputError
 from kcalc.geometry import Geometry
 from kcalc.io.dicom_grid import TILT_LIMIT_DEG
-from kcalc.io.discovery import file_size
+from kcalc.io.discovery import file_size, unreadable
 from kcalc.io.pixel_checks import MAX_VOXELS
 
 MAX_COMPRESSION = 1032
@@ -170,6 +170,8 @@ def _gunzip(path: Path, num_bytes: int) -> bytes:
 
 def _broken(path: Path, error: Exception) -> InputError:
     """Return the refusal of a file that nibabel cannot read."""
+    if isinstance(error, PermissionError):
+        return unreadable(path, error)
     cut = isinstance(error, (EOFError, OSError, zlib.error, gzip.BadGzipFile))
     return InputError(
         "TRUNCATED" if cut else "NIFTI_BROKEN",

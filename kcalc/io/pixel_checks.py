@@ -21,6 +21,8 @@ LOSSY_SYNTAXES = frozenset(
     for number in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203)
 )
 """Transfer syntaxes that are, or may be, irreversible."""
+HU_RESCALE_TYPES = frozenset({"", "HU", "US"})
+"""RescaleType of plain CT slices; US is "unspecified" (PS3.3 C.11.1.1.2)."""
 
 _AGAIN = "Fetch the file again from its archive."
 
@@ -65,6 +67,15 @@ def check_pixels(
 
 def _rescale(header: SliceHeader, *, required: bool) -> tuple[float, float]:
     """Return slope and intercept of one slice (B1, B2, B3)."""
+    rescale_type = header.get("RescaleType").upper()
+    if required and rescale_type not in HU_RESCALE_TYPES:
+        raise IntensityError(
+            "HU_UNKNOWN",
+            f"RescaleType must be HU; received {rescale_type[:16]!r}, so the values "
+            "are of another kind, such as an iodine map.",
+            path=header.path,
+            hint="Use the plain CT reconstruction.",
+        )
     values = []
     for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
         if not header.get(keyword):
@@ -74,7 +85,8 @@ def _rescale(header: SliceHeader, *, required: bool) -> tuple[float, float]:
                     f"a CT slice needs RescaleSlope and RescaleIntercept; {keyword} "
                     "is missing, so its values need not be HU.",
                     path=header.path,
-                    hint="If they are known to be HU, say so with unit='HU'.",
+                    hint="If they are known to be HU, read them in Python with "
+                    "read_volume(path, unit='HU').",
                 )
             values.append(default)
             continue
