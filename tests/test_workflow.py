@@ -193,6 +193,7 @@ def test_empty_mask_scores_zero_with_a_report(series, tmp_path):
     )
     result = score_scan(series, tmp_path / "out", mask_path=path)
     assert (result.score.agatston, result.score.risk_category) == (0, "0")
+    assert [finding["code"] for finding in result.record["findings"]] == ["MASK_EMPTY"]
     assert "No lesion was counted" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -296,6 +297,20 @@ def test_missing_model_gives_no_output(series, tmp_path):
         score_scan(series, tmp_path / "out", model="no_such_model")
     assert caught.value.exit_code == 6
     assert not (tmp_path / "out").exists()
+
+
+def test_missing_model_is_told_before_tensorflow_starts(series, tmp_path):
+    code = (
+        "import sys; from kcalc.cli import main; "
+        f"code = main(['score', '-i', {str(series)!r}, '--model', 'no_such_model', "
+        f"'-o', {str(tmp_path / 'out')!r}]); print(code, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "6 False\n"
+    assert done.stderr.startswith("kcalc: MODEL_MISSING: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_interrupt_in_the_network_leaves_nothing(series, tmp_path):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kcalc._version import NOTICE
 from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL
+from kcalc.artifact import find_model
 from kcalc.errors import UnfitError
 from kcalc.report import (
     lesion_pictures,
@@ -243,6 +244,9 @@ def _find_calcium(
     report: Progress,
 ) -> _Found:
     report("Loading the network", 0, 0)
+    if model is None or isinstance(model, str | os.PathLike):
+        # A wrong name is told before TensorFlow starts, which takes seconds.
+        model = find_model(model)
     from kcalc.inference import Network, open_network, predict
 
     network = model if isinstance(model, Network) else open_network(model)
@@ -281,7 +285,12 @@ def _read_mask(mask_path: str | os.PathLike[str], volume: Volume) -> _Found:
     mask = np.asarray(read_mask(mask_path, volume.geometry)).astype(np.uint8)
     values = set(np.flatnonzero(np.bincount(mask.ravel(), minlength=1)).tolist()) - {0}
     known = {vessel.label for vessel in CORONARY_VESSELS} | {INSERT_LABEL}
-    if values <= {1} or len(values) == 1:
+    if not values:
+        message = (
+            "The given mask marks no voxel; the score of 0 says no more than that."
+        )
+        return _Found(mask, None, findings=(Finding("MASK_EMPTY", message, "warning"),))
+    if len(values) == 1:
         return _Found(mask, None)
     if values <= known:
         return _Found(mask, None, has_vessels=True)
