@@ -7,28 +7,19 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 from kcalc._version import NOTICE, __version__
-from kcalc.errors import (
-    EXIT_OK,
-    EXIT_RESOURCE,
-    EXIT_USAGE,
-    KcalcError,
-    ResourceError,
-)
+from kcalc.errors import EXIT_OK, EXIT_RESOURCE, EXIT_USAGE, KcalcError
+from kcalc.terminal import print_result, progress_on_stderr, tell
 
 EXIT_INTERNAL = 1
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
-_SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_WITHOUT_LINES = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -212,7 +203,7 @@ def _add_debug(parser: argparse.ArgumentParser) -> None:
 def _score(options: argparse.Namespace) -> None:
     from kcalc.workflow import score_scan
 
-    with _progress() as progress:
+    with progress_on_stderr() as progress:
         result = score_scan(
             options.input,
             options.output,
@@ -224,8 +215,8 @@ def _score(options: argparse.Namespace) -> None:
             series=options.series,
             progress=progress,
         )
-    _tell(f"{result.timing()}\n")
-    _print(
+    tell(f"{result.timing()}\n")
+    print_result(
         json.dumps(result.record, indent=2) if options.json else result.summary(),
         result.directory,
     )
@@ -234,7 +225,7 @@ def _score(options: argparse.Namespace) -> None:
 def _phantom(options: argparse.Namespace) -> None:
     from kcalc.workflow import render_phantom
 
-    with _progress() as progress:
+    with progress_on_stderr() as progress:
         result = render_phantom(
             options.kind,
             options.output,
@@ -243,7 +234,7 @@ def _phantom(options: argparse.Namespace) -> None:
             nifti=options.nifti,
             progress=progress,
         )
-    _print(result.summary(), result.directory)
+    print_result(result.summary(), result.directory)
 
 
 def _path(text: str) -> str:
@@ -292,53 +283,6 @@ def _calibration(text: str) -> float:
     return value
 
 
-class _Progress:
-    """Progress on standard error: one line rewritten on a terminal, else plain lines.
-
-    Work of under two seconds prints no plain lines, so that a refusal stands alone.
-    """
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._began = time.monotonic()
-        self._stage = ""
-        self._last = 0.0
-        self._open = False
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if not self._terminal and now - self._began < _SECONDS_WITHOUT_LINES:
-            return
-        new = stage != self._stage
-        if not new and done < total and now - self._last < self._pause():
-            return
-        text = stage if total <= 0 else f"{stage}: {done} of {total}"
-        if self._terminal:
-            start = "\n" if new and self._open else "\r"
-            _tell(f"{start}\x1b[K{text}")
-            self._open = True
-        else:
-            _tell(f"{text}\n")
-        self._stage, self._last = stage, now
-
-    def _pause(self) -> float:
-        return 0.1 if self._terminal else _SECONDS_BETWEEN_LINES
-
-    def close(self) -> None:
-        if self._open:
-            _tell("\n")
-            self._open = False
-
-
-@contextmanager
-def _progress() -> Iterator[_Progress]:
-    progress = _Progress()
-    try:
-        yield progress
-    finally:
-        progress.close()
-
-
 @contextmanager
 def _termination_as_exception() -> Iterator[None]:
     """Let SIGTERM unwind the stack, so that no partial result stays."""
@@ -359,8 +303,8 @@ def _termination_as_exception() -> Iterator[None]:
 
 def _fail(text: str, exit_code: int, debug: bool) -> int:
     if debug:
-        _tell(traceback.format_exc())
-    _tell(f"kcalc: {' '.join(text.split())}\n")
+        tell(traceback.format_exc())
+    tell(f"kcalc: {' '.join(text.split())}\n")
     return exit_code
 
 
@@ -369,40 +313,6 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}"
     return f"{type(error).__name__}{where}"
-
-
-def _tell(text: str) -> None:
-    """Write to standard error; where that is closed, the exit code must do."""
-    with suppress(OSError):
-        if sys.stderr is not None:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-
-
-def _print(text: str, directory: Path) -> None:
-    """Write to standard output whatever its encoding is; none where it is closed.
-
-    Raises:
-        ResourceError: ``STDOUT``, the text did not get out, as on a full disk or into
-            a pipe that nobody reads.
-    """
-    if sys.stdout is None:
-        return
-    encoding = sys.stdout.encoding or "utf-8"
-    safe = text.encode(encoding, "backslashreplace").decode(encoding)
-    try:
-        sys.stdout.write(f"{safe}\n")
-        sys.stdout.flush()
-    except OSError as error:
-        # What is left in the buffer would fail again when Python ends.
-        sys.stdout = None
-        raise ResourceError(
-            "STDOUT",
-            "The results are written, but standard output took no text "
-            f"({error.strerror or type(error).__name__}).",
-            path=directory,
-            hint="The same figures stand in the folder.",
-        ) from error
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ ORDER = (
     "report",
     "export",
     "workflow",
+    "terminal",
     "cli",
     "testing",
 )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import kcalc
-from kcalc import cli
+from kcalc import cli, terminal
 from kcalc.geometry import Geometry
 from kcalc.io.nifti import write_nifti
 from kcalc.phantoms import write_dicom_series
@@ -286,8 +286,8 @@ def test_termination_gives_143_and_leaves_nothing(case, capsys, monkeypatch):
 
 def test_progress_lines_come_only_when_work_is_long(capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
-    with cli._progress() as progress:
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    with terminal.progress_on_stderr() as progress:
         progress("Reading the scan", 0, 0)
         for done, seconds in ((1, 3.0), (2, 4.0), (3, 14.0), (4, 15.0)):
             now[0] = seconds
@@ -301,7 +301,7 @@ def test_progress_lines_come_only_when_work_is_long(capsys, monkeypatch):
 
 def test_progress_rewrites_one_line_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with cli._progress() as progress:
+    with terminal.progress_on_stderr() as progress:
         progress("Reading the scan", 0, 0)
         progress("Drawing pictures", 1, 1)
     err = capsys.readouterr().err
