@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 RUN_FOLDER = "run"
 EVALUATION_FILE = "evaluation.json"
-_BUILDERS = ("build_model", "build_loss", "build_optimizer")
 
 
 def best_model(recipe: Recipe, out: Path) -> keras.Model:
@@ -42,8 +42,11 @@ def best_model(recipe: Recipe, out: Path) -> keras.Model:
         )
     model = recipe.build_model()
     try:
-        model.load_weights(weights)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras warns of variables that it leaves as they were initialised.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(weights)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise InputError(
             "RUN_DIFFERS",
             f"The weights must be whole and of the network of {recipe.name}.",
@@ -65,19 +68,17 @@ def read_record(path: Path, *, made_by: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text("utf-8"))
+        reason = "" if isinstance(values, dict) else "another kind of JSON"
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        reason = error.strerror or "" if isinstance(error, OSError) else "not JSON"
+    if reason:
         raise InputError(
             "RUN_MISSING",
             f"The run's record must be there and whole. Received: {reason}.",
             path=path,
             hint=f"Run the recipe's {made_by} command with the same --out.",
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(
-            "RUN_MISSING", "The run's record must be a JSON object.", path=path
         )
-    return values
+    return dict(values)
 
 
 def write_evaluation(out: Path, figures: Mapping[str, Any]) -> None:
@@ -109,23 +110,30 @@ def read_evaluation(out: Path) -> dict[str, Any]:
 
 
 def record_for_export(recipe: Recipe, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``run.json`` unchanged, with what the model was exported by added.
+    """Return a finished run's ``run.json`` with what the model was exported by.
 
-    The key ``export`` holds the recipe as it stands now, with the arguments of its
-    builders, and the commit and versions of the exporting program. All values of the
-    two recipes must agree; builders where the record has their arguments, as older
-    ones have not. That the network is the same is shown by the weights, which fit no
-    other.
+    The key ``export`` is added: commit and versions of the exporting program.
+
+    Args:
+        recipe: The recipe as it stands now.
+        run: The run's record.
 
     Raises:
-        InputError: ``RUN_DIFFERS``: a value is another than in the run's record.
+        InputError: ``RUN_UNFINISHED``; ``RUN_DIFFERS``: the recipe has another value
+            than the run's.
     """
+    if not run.get("finished"):
+        raise InputError(
+            "RUN_UNFINISHED",
+            "Only a finished run is exported.",
+            hint="Run the recipe's train command with --resume.",
+        )
     now = json.loads(json.dumps(recipe_to_dict(recipe)))
     then = run.get("recipe", {})
     differing = sorted(
         name
         for name in now.keys() | then.keys()
-        if not _agree(name, then.get(name), now.get(name))
+        if _without_module(now.get(name)) != _without_module(then.get(name))
     )
     if differing:
         raise InputError(
@@ -134,15 +142,11 @@ def record_for_export(recipe: Recipe, run: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(differing)}.",
             hint="Use the recipe (and --miniature, --smoke) it was trained with.",
         )
-    return {
-        **run,
-        "export": {"recipe": now, "git": git_state(), "versions": versions()},
-    }
+    return {**run, "export": {"git": git_state(), "versions": versions()}}
 
 
-def _agree(name: str, then: Any, now: Any) -> bool:
-    if name not in _BUILDERS:
-        return bool(then == now)
-    if not (isinstance(then, dict) and isinstance(now, dict)):
-        return True
-    return all(then[key] == now[key] for key in ("arguments", "keywords"))
+def _without_module(value: Any) -> Any:
+    """Drop the module of a function: ``__main__`` where a recipe is run as a script."""
+    if isinstance(value, dict) and "function" in value:
+        return {**value, "function": value["function"].rpartition(".")[2]}
+    return value
