@@ -44,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KcalcError as error:
         return _fail(str(error), error.exit_code, options.debug)
     except KeyboardInterrupt:
-        return _fail("Interrupted; no result was written.", EXIT_INTERRUPTED, False)
+        return _fail(
+            "Interrupted; nothing unfinished was left.", EXIT_INTERRUPTED, False
+        )
     except _TerminatedError:
-        return _fail("Terminated; no result was written.", EXIT_TERMINATED, False)
+        return _fail("Terminated; nothing unfinished was left.", EXIT_TERMINATED, False)
     except MemoryError:
         return _fail(
             "MEMORY: The scan does not fit in memory. Close other programs or use a "

@@ -307,14 +307,23 @@ def test_c15_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
         read_mask(path, grid())
 
 
-@pytest.mark.parametrize("value", [0.999, -1.0, 256.0, np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("value", "received"),
+    [
+        (0.999, "fractions between 0.0 and 6.0"),
+        (-1.0, "values from -1.0 to 6.0"),
+        (256.0, "values from 0.0 to 256.0"),
+        (np.nan, "NaN or infinite"),
+        (np.inf, "NaN or infinite"),
+    ],
+)
 def test_c15_values_that_are_no_labels_are_refused(
-    tmp_path: Path, value: float
+    tmp_path: Path, value: float, received: str
 ) -> None:
     array = labels().astype(np.float32)
     array[1, 1, 1] = value
     path = write_nifti(tmp_path / "mask.nii.gz", array, grid())
-    with pytest.raises(InputError, match="MASK_VALUES"):
+    with pytest.raises(InputError, match=f"MASK_VALUES.*{received}"):
         read_mask(path, grid())
 
 

@@ -180,18 +180,25 @@ def read_mask(
     values, affine_ras, _ = load_nifti(source)
     own = nifti_geometry(affine_ras, values.shape, source)
     array = _onto_grid(values.transpose(2, 1, 0), own, geometry, source)
+    if not np.isfinite(array).all():
+        raise _no_labels(source, "NaN or infinite values")
     rounded = np.rint(array) if array.dtype.kind == "f" else array
-    finite = bool(np.isfinite(array).all())
-    if not finite or (array != rounded).any() or array.min() < 0 or array.max() > 255:
-        lowest, highest = (array.min(), array.max()) if finite else ("NaN", "NaN")
-        raise InputError(
-            "MASK_VALUES",
-            "a mask must hold whole labels from 0 to 255; received values from "
-            f"{lowest} to {highest}, not all of them whole.",
-            path=source,
-            hint="Save it as a label map, without interpolation.",
-        )
+    low, high = array.min(), array.max()
+    if (array != rounded).any():
+        raise _no_labels(source, f"fractions between {low} and {high}")
+    if low < 0 or high > 255:
+        raise _no_labels(source, f"values from {low} to {high}")
     return np.ascontiguousarray(rounded, dtype=np.uint8)
+
+
+def _no_labels(path: Path, received: str) -> InputError:
+    """Return the refusal of a mask whose values are no labels (C15)."""
+    return InputError(
+        "MASK_VALUES",
+        f"a mask must hold whole labels from 0 to 255; received {received}.",
+        path=path,
+        hint="Save it as a label map, without interpolation.",
+    )
 
 
 def _as_volume_array(

@@ -102,7 +102,7 @@ def _check_header(path: Path, header: Any) -> int:
     if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[3:]):
         raise InputError(
             "NIFTI_DIMS",
-            f"a scan must be 3-D; received shape {shape}.",
+            f"a scan or mask must be 3-D; received shape {shape}.",
             path=path,
             hint="Save one volume of it.",
         )
