@@ -505,6 +505,16 @@ def test_c3_a_truncated_slice_is_refused_by_file(
         assert f"must have 512 bytes; {512 + num_bytes} are there" in str(error)
 
 
+def test_c3_a_cut_last_slice_is_refused_wherever_it_ends(tmp_path: Path) -> None:
+    last = write_series(tmp_path)[-1]
+    raw = last.read_bytes()
+    for num_bytes in range(0, len(raw) - 512, 5):
+        last.write_bytes(raw[:num_bytes])
+        assert refusal(tmp_path).path == str(last), num_bytes
+    last.write_bytes(bytes(len(raw)))
+    assert refusal(tmp_path).code == "TRUNCATED"
+
+
 def test_c6_a_header_that_claims_too_much_is_refused_before_allocation(
     tmp_path: Path,
 ) -> None:

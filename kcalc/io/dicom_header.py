@@ -21,6 +21,8 @@ from kcalc.io import discovery
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 """SOP class CT Image Storage: one slice a file."""
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR."""
 MAX_NESTING = 64
 """Deepest nesting of sequences that is read (fault C9)."""
 
@@ -128,6 +130,16 @@ def read_header(path: Path) -> SliceHeader | None:
         header = _parse_growing(buffer, path, syntax)
     stated = meta.get(0x0002, b"").decode("ascii", "replace")
     sop_class = header.get("SOPClassUID") or stated
+    if sop_class.startswith(MEDIA_DIRECTORY):
+        return None
+    if part10 and header.pixel_offset is None and not header.get("Modality"):
+        raise InputError(
+            "TRUNCATED",
+            f"a DICOM object needs Modality; this file of {header.num_bytes} bytes "
+            "ends before it.",
+            path=path,
+            hint="Fetch the file again from its archive.",
+        )
     if sop_class == CT_IMAGE:
         _refuse_cut_slice(header)
     return header if sop_class.startswith("1.2.840.10008.5.") else None

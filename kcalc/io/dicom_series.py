@@ -17,7 +17,7 @@ from kcalc.io.dicom_grid import fit_grid
 from kcalc.io.dicom_header import SliceHeader, read_header
 from kcalc.io.dicom_pixels import read_pixels
 from kcalc.io.dicom_select import SeriesFiles, refuse_contrast, select_series
-from kcalc.io.discovery import find_files, is_empty, quiet_pydicom
+from kcalc.io.discovery import find_files, is_blank, quiet_pydicom
 from kcalc.io.intensity import check_hounsfield
 from kcalc.io.pixel_checks import LOSSY_SYNTAXES, check_pixels
 from kcalc.volume import Finding, Volume
@@ -95,7 +95,7 @@ def _read_headers(
 ) -> tuple[list[SliceHeader], list[Finding], list[tuple[Path, InputError]]]:
     """Return all DICOM headers under root, notes, and the files that are broken.
 
-    Empty files and broken DICOM files are returned as broken, because they may be
+    Blank files and broken DICOM files are returned as broken, because they may be
     slices of the series.
     """
     headers: list[SliceHeader] = []
@@ -109,8 +109,8 @@ def _read_headers(
             broken.append((path, error))
             continue
         if header is None:
-            if is_empty(path):
-                broken.append((path, _empty(path)))
+            if is_blank(path):
+                broken.append((path, _blank(path)))
             num_other += 1
         else:
             headers.append(header)
@@ -151,11 +151,11 @@ def _refuse_broken_slices(
             raise error
 
 
-def _empty(path: Path) -> InputError:
-    """Return the refusal of a slice of 0 bytes."""
+def _blank(path: Path) -> InputError:
+    """Return the refusal of a slice of 0 bytes or of zeros."""
     return InputError(
         "TRUNCATED",
-        "a file among the slices has 0 bytes.",
+        "a file among the slices is empty or begins with zeros alone.",
         path=path,
         hint="Fetch it again from its archive, or remove it if it is no slice.",
     )

@@ -104,9 +104,9 @@ def file_size(path: Path) -> int:
         raise unreadable(path, error) from error
 
 
-def is_empty(path: Path) -> bool:
-    """Return whether a file has 0 bytes."""
-    return file_size(path) == 0
+def is_blank(path: Path) -> bool:
+    """Return whether a file is empty or begins with 128 zeros, as a cut copy does."""
+    return not any(_read(path, 128))
 
 
 @contextlib.contextmanager
