@@ -71,11 +71,6 @@ class Geometry:
         steps = np.linalg.norm(self.affine_lps[:3, :3], axis=0)
         return (float(steps[0]), float(steps[1]), float(steps[2]))
 
-    @property
-    def voxel_volume_mm3(self) -> float:
-        """Volume of one voxel in mm3."""
-        return float(abs(np.linalg.det(self.affine_lps[:3, :3])))
-
     def index_to_mm(self, index_zyx: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Map voxel indices (..., 3) in (z, y, x) to LPS mm (..., 3) in (x, y, z)."""
         index = np.asarray(index_zyx, dtype=np.float64)

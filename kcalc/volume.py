@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -88,7 +88,3 @@ class Volume:
     def shape(self) -> tuple[int, int, int]:
         """Number of slices, rows and columns."""
         return self.geometry.shape_zyx
-
-    def findings_as_dicts(self) -> list[dict[str, str]]:
-        """Return the findings as plain dictionaries, for JSON."""
-        return [asdict(finding) for finding in self.findings]

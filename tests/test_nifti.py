@@ -236,6 +236,11 @@ def test_a_file_without_permission_is_unreadable(
     assert code_of(path) == "UNREADABLE"
 
 
+def test_a_series_named_for_a_nifti_file_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii", body_hu())
+    assert code_of(path, series="1.2.3") == "SERIES_UNKNOWN"
+
+
 def test_a_dicom_folder_may_be_named_like_a_nifti_file(tmp_path: Path) -> None:
     write_series(tmp_path / "patient.nii")
     assert kcalc.read_volume(tmp_path / "patient.nii").shape == (5, 16, 16)

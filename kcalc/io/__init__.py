@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from kcalc.errors import InputError
 from kcalc.volume import Volume
 
 __all__ = ["read_volume"]
@@ -51,6 +52,13 @@ def read_volume(
     if source.name.lower().endswith(NIFTI_SUFFIXES) and not source.is_dir():
         from kcalc.io.nifti import read_nifti
 
+        if series is not None:
+            raise InputError(
+                "SERIES_UNKNOWN",
+                "series= names a DICOM series; a NIfTI file has none.",
+                path=source,
+                hint="Leave out series= (--series).",
+            )
         return read_nifti(
             source, modality=modality, unit=unit, tube_voltage_kvp=tube_voltage_kvp
         )
