@@ -178,8 +178,8 @@ def _twice(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "code"),
     [
-        (_empty, "EMPTY"),
-        (_texts, "NO_"),
+        (_empty, "EMPTY_FOLDER"),
+        (_texts, "EMPTY_FOLDER"),
         (_single, "GEOM_SINGLE"),
         (_gap, "GEOM_GAP"),
         (_twice, "GEOM_DUP"),
@@ -193,6 +193,7 @@ def test_bad_input_gives_one_paragraph_and_no_output(make, code, case, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert _one_paragraph(captured.err), captured.err
+    assert captured.err.startswith(f"kcalc: {code}: ")
     assert str(folder) in captured.err
     assert not (case / "out").exists()
 

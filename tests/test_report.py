@@ -22,8 +22,7 @@ from kcalc.report import (
     render_html,
     result_folder,
     score_record,
-    sha256_of_files,
-    write_json,
+    write_record,
 )
 from kcalc.report.figures import (
     DisplayPlane,
@@ -384,7 +383,7 @@ def test_csv_numbers_stay_plain_even_below_zero():
 def _write(directory: Path, text: str = "one", name: str = "a.txt") -> None:
     with result_folder(directory, "record.json") as folder:
         (folder / name).write_text(text)
-        write_json(folder / "record.json", {"files": sha256_of_files(folder)})
+        write_record(folder / "record.json", {"total": 1.5})
 
 
 def _names(directory: Path) -> list[str]:
@@ -444,6 +443,12 @@ def test_former_result_stays_when_its_replacement_fails(tmp_path: Path):
         (lambda out: (out / "mine.txt").write_text("x"), "it also holds mine.txt"),
         (lambda out: (out / "record.json").unlink(), "not a former result"),
         (lambda out: (out / "record.json").write_text("[]"), "not a former result"),
+        (
+            lambda out: (out / "record.json").write_text(
+                (out / "record.json").read_text().replace("1.5", "2.5")
+            ),
+            "record.json was edited",
+        ),
     ],
 )
 def test_folder_with_anything_of_the_users_is_refused(tmp_path: Path, change, reason):
@@ -465,7 +470,7 @@ def test_mask_edited_during_a_run_is_not_overwritten(tmp_path: Path):
         result_folder(out, "record.json") as folder,
     ):
         (folder / "a.txt").write_text("two")
-        write_json(folder / "record.json", {"files": sha256_of_files(folder)})
+        write_record(folder / "record.json", {"total": 1.5})
         (out / "a.txt").write_text("edited meanwhile")
     assert (out / "a.txt").read_text() == "edited meanwhile"
     assert _names(out) == ["a.txt", "record.json"]
@@ -478,7 +483,7 @@ def test_of_two_runs_into_one_new_folder_the_later_one_replaces_the_other(
     with result_folder(out, "record.json") as folder:
         _write(out, "first", name="old.txt")
         (folder / "a.txt").write_text("second")
-        write_json(folder / "record.json", {"files": sha256_of_files(folder)})
+        write_record(folder / "record.json", {"total": 1.5})
     assert _names(tmp_path) == ["a.txt", "out", "record.json"]
     assert (out / "a.txt").read_text() == "second"
 

@@ -2,8 +2,7 @@
 
 from kcalc.report.folder import (
     result_folder,
-    sha256_of_files,
-    write_json,
+    write_record,
     write_text,
 )
 from kcalc.report.html import render_html
@@ -18,7 +17,6 @@ __all__ = [
     "render_html",
     "result_folder",
     "score_record",
-    "sha256_of_files",
-    "write_json",
+    "write_record",
     "write_text",
 ]

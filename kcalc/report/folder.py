@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kcalc.artifact import sha256_of
 from kcalc.errors import ResourceError
 from kcalc.files import sync_file, sync_folder
 
@@ -36,9 +37,9 @@ def result_folder(directory: str | os.PathLike[str], record: str) -> Iterator[Pa
     Args:
         directory: The folder to make. Missing parents are made. If it exists it
             must be empty or an unchanged former result, which is replaced.
-        record: Name of the JSON file which the body writes and whose key ``files``
-            lists the SHA-256 of every other file (see :func:`sha256_of_files`). It
-            is renamed last: a folder with a record is complete.
+        record: Name of the JSON file which the body writes last, by
+            :func:`write_record`. It is renamed last: a folder with a record is
+            complete.
 
     Yields:
         The partial folder.
@@ -84,13 +85,24 @@ def result_folder(directory: str | os.PathLike[str], record: str) -> Iterator[Pa
             _remove_empty(target.parent, made)
 
 
-def sha256_of_files(directory: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file under a folder, by its path inside it."""
-    return {
-        path.relative_to(directory).as_posix(): _sha256(path)
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
+def write_record(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the record of a folder and return what it holds.
+
+    Args:
+        path: Its place in the folder of :func:`result_folder`, where all other files
+            are written already.
+        values: Plain values; ``files``, the SHA-256 of every other file by its path
+            inside the folder, and ``record_sha256``, that of the record without this
+            key, are added.
+    """
+    folder = path.parent
+    files = {
+        file.relative_to(folder).as_posix(): sha256_of(file) for file in _files(folder)
     }
+    record = {**values, "files": files}
+    record["record_sha256"] = _sha256_of_record(record)
+    write_text(path, _json(record))
+    return record
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,9 +110,13 @@ def write_text(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8"))
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write plain values as indented JSON; NaN is refused."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
+
+
+def _sha256_of_record(record: Mapping[str, Any]) -> str:
+    sealed = {key: value for key, value in record.items() if key != "record_sha256"}
+    return hashlib.sha256(_json(sealed).encode()).hexdigest()
 
 
 def _former_files(target: Path, record: str) -> list[Path]:
@@ -112,13 +128,16 @@ def _former_files(target: Path, record: str) -> list[Path]:
     try:
         if all(path.name.startswith(_PARTIAL) for path in target.iterdir()):
             return []
-        recorded = json.loads((target / record).read_text("utf-8"))["files"]
+        values = json.loads((target / record).read_text("utf-8"))
+        recorded, seal = values["files"], values["record_sha256"]
         files = [path for path in target.rglob("*") if not path.is_dir()]
         edited = [
             target / name
             for name, digest in recorded.items()
-            if (target / name).exists() and _sha256(target / name) != digest
+            if (target / name).exists() and sha256_of(target / name) != digest
         ]
+        if seal != _sha256_of_record(values):
+            edited.append(target / record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _occupied(target, "it is not a former result of kcalc") from None
     known = {target / record} | {target / name for name in recorded}
@@ -206,8 +225,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
-from kcalc.report import result_folder, sha256_of_files, write_json
+from kcalc.report import result_folder, write_record
 from kcalc.scoring import calcium_score
 from kcalc.volume import Volume
 
@@ -111,9 +111,8 @@ def render_phantom(
             "score_without_noise": _short_score(
                 volume, phantom.noise_free_hu, phantom.noise_free_label
             ),
-            "files": sha256_of_files(folder),
         }
-        write_json(folder / TRUTH_FILE, truth)
+        truth = write_record(folder / TRUTH_FILE, truth)
     return PhantomResult(phantom, truth, Path(output_directory))
 
 

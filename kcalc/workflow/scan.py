@@ -22,8 +22,7 @@ from kcalc.report import (
     render_html,
     result_folder,
     score_record,
-    sha256_of_files,
-    write_json,
+    write_record,
     write_text,
 )
 from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
@@ -188,8 +187,7 @@ def score_scan(
         write_text(folder / REPORT_FILE, html)
         write_text(folder / LESIONS_FILE, lesions_csv(record["lesions"]))
         write_nifti(folder / MASK_FILE, mask, volume.geometry)
-        record["files"] = sha256_of_files(folder)
-        write_json(folder / SCORE_FILE, record)
+        record = write_record(folder / SCORE_FILE, record)
     seconds = time.perf_counter() - began
     return ScanResult(
         score=score,
