@@ -176,8 +176,7 @@ LIMITATIONS = (
     "anatomy, disease and artefacts; figures on them say little about patients.",
     "Calcium of the valves, the aortic wall or the bones beside a coronary artery can "
     "be taken for coronary calcium, and noise >= 130 HU in thin or low-dose scans too.",
-    "Tube voltages other than 120 kVp and kernels other than those simulated were not "
-    "studied apart.",
+    "No figures were made per tube voltage, kernel, slice thickness or scanner.",
 )
 
 
