@@ -590,6 +590,19 @@ def test_c11_a_hostile_series_uid_is_never_printed_whole(tmp_path: Path) -> None
     assert "../../etc" not in str(error)
 
 
+def test_no_part_of_a_uid_is_told_for_it_may_hold_a_date(tmp_path: Path) -> None:
+    def sharp(ds: pydicom.FileDataset, index: int) -> None:
+        ds.ConvolutionKernel = "B70f"
+
+    write_series(tmp_path / "soft", series_uid="1.2.3.20250309")
+    write_series(tmp_path / "sharp", series_uid="1.2.4.20250309", edit=sharp)
+    told = [f.message for f in kcalc.read_volume(tmp_path).findings]
+    assert len(told) == 1
+    assert "20250309" not in told[0]
+    write_series(tmp_path / "other", series_uid="1.2.5.20250309")
+    assert "20250309" not in str(refusal(tmp_path))
+
+
 def test_c17_a_loop_of_links_ends(tmp_path: Path) -> None:
     write_series(tmp_path)
     (tmp_path / "loop").symlink_to(tmp_path)

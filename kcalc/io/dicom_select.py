@@ -62,7 +62,10 @@ class SeriesFiles(NamedTuple):
         return hashlib.sha256(self.uid.encode()).hexdigest()[:8]
 
     def describe(self) -> str:
-        """Return what tells this series from others, without patient data."""
+        """Return what tells this series from others, without patient data.
+
+        No part of a UID: archives put dates and numbers of patients into them.
+        """
         first = self.headers[0]
         kind = first.image_type[0] if first.image_type else "unknown type"
         return (
@@ -70,8 +73,7 @@ class SeriesFiles(NamedTuple):
             f"{len(self.headers)} slices, thickness "
             f"{first.get('SliceThickness') or '?'} mm, pixels "
             f"{first.get('PixelSpacing').split(chr(92))[0] or '?'} mm, kernel "
-            f"{first.get('ConvolutionKernel') or '?'}, {kind}, UID ending in "
-            f"{self.uid[-8:]})"
+            f"{first.get('ConvolutionKernel') or '?'}, {kind})"
         )
 
 
