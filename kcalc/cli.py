@@ -144,8 +144,9 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add(
         "--series",
-        metavar="UID",
-        help="SeriesInstanceUID to take where a folder holds several",
+        metavar="ID",
+        help="series to take where a folder holds several: the eight digits that the "
+        "refusal lists, or the SeriesInstanceUID",
     )
     add(
         "--json",

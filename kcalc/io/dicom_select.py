@@ -126,7 +126,8 @@ def select_series(
             f"one {modality} series must be meant; {len(candidates)} were found and "
             f"{len(fitting)} of them fit: {_listing(candidates)}.",
             path=path,
-            hint="Name one with series= (--series), or give its folder alone.",
+            hint="Name one by its eight digits with series= (--series), or give its "
+            "folder alone.",
         )
     findings.append(
         Finding(

@@ -131,7 +131,8 @@ def score_scan(
         rule: Name of a scoring rule, or a rule.
         mass_calibration: mg/mL of hydroxyapatite per HU; None gives no mass.
         tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
-        series: SeriesInstanceUID where a folder holds several.
+        series: Which series where a folder holds several
+            (:func:`kcalc.io.read_volume`).
         progress: Called as the work goes on.
 
     Raises:
