@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None for those of the process.
     """
-    # Fewer of TensorFlow's own start-up lines; its first few heed no setting.
+    # TensorFlow's later notices; its first ones heed no setting (terminal.py).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:

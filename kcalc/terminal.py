@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +13,9 @@ from pathlib import Path
 
 from kcalc.errors import ResourceError
 
+_START_UP_LINE = re.compile(
+    rb"[IWE]0000 |WARNING: All log messages before absl|To enable the following instr"
+)
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_WITHOUT_LINES = 2.0
 
@@ -46,6 +52,34 @@ def print_result(text: str, directory: Path) -> None:
             path=directory,
             hint="The same figures stand in the folder.",
         ) from error
+
+
+@contextmanager
+def without_start_up_lines() -> Iterator[None]:
+    """Hold standard error while TensorFlow starts, and let its own notices go.
+
+    TensorFlow 2.21 writes four lines on CPU features and missing GPUs, which no
+    setting stops and which would bury what kcalc says. Everything else that is written
+    meanwhile comes out at the end. Does nothing once TensorFlow is loaded, or where
+    standard error is closed.
+    """
+    try:
+        shown = None if "tensorflow" in sys.modules else os.dup(2)
+    except OSError:
+        shown = None
+    if shown is None:
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+            held.seek(0)
+            kept = [line for line in held if not _START_UP_LINE.match(line)]
+            os.write(2, b"".join(kept))
 
 
 @contextmanager

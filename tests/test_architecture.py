@@ -36,8 +36,8 @@ ORDER = (
     "training",
     "report",
     "export",
-    "workflow",
     "terminal",
+    "workflow",
     "cli",
     "testing",
 )

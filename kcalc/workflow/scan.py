@@ -29,6 +29,7 @@ from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
 from kcalc.scoring import rule as rule_named
 from kcalc.scoring.components import find_components
 from kcalc.scoring.mass import check_calibration
+from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Finding, Volume
 
 if TYPE_CHECKING:
@@ -246,9 +247,10 @@ def _find_calcium(
     if model is None or isinstance(model, str | os.PathLike):
         # A wrong name is told before TensorFlow starts, which takes seconds.
         model = find_model(model)
-    from kcalc.inference import Network, open_network, predict
+    with without_start_up_lines():
+        from kcalc.inference import Network, open_network, predict
 
-    network = model if isinstance(model, Network) else open_network(model)
+        network = model if isinstance(model, Network) else open_network(model)
     prediction = predict(
         network,
         volume,
