@@ -238,8 +238,8 @@ def _check_tilt(
         uneven = ""
         if np.ptp(gaps) > _tolerance_mm(float(np.median(gaps))):
             uneven = (
-                f" Its spacing is not uniform either: {gaps.min():.3f} to "
-                f"{gaps.max():.3f} mm."
+                f" Its spacing is not uniform either: {np.min(gaps):.3f} to "
+                f"{np.max(gaps):.3f} mm."
             )
         raise GeometryError(
             "GEOM_TILT",
@@ -250,7 +250,7 @@ def _check_tilt(
         )
     fitted = positions.mean(axis=0) + centred[:, None] * direction
     off_mm = np.linalg.norm(positions - fitted, axis=1)
-    worst = int(off_mm.argmax())
+    worst = int(np.argmax(off_mm))
     if off_mm[worst] > _tolerance_mm(float(np.median(gaps))) and len(along) > 2:
         raise GeometryError(
             "GEOM_SHIFT",
@@ -280,7 +280,7 @@ def _fit_spacing(
     gaps = np.diff(along)
     median = float(np.median(gaps))
     usual = np.abs(gaps - median) <= _tolerance_mm(median)
-    nominal = median if usual.sum() * 2 > len(gaps) else float(gaps.min())
+    nominal = median if usual.sum() * 2 > len(gaps) else float(np.min(gaps))
     steps = np.maximum(1, np.rint(gaps / nominal)).astype(int)
     index = np.concatenate([[0], np.cumsum(steps)])
     spacing, start = np.polyfit(index, along, 1)

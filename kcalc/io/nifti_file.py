@@ -69,7 +69,7 @@ def nifti_geometry(
     """Return the grid of a file; refuse a singular or sheared affine (C14)."""
     columns = affine_ras[:3, :3]
     lengths = np.linalg.norm(columns, axis=0)
-    if not np.isfinite(affine_ras).all() or lengths.min() < 1e-6:
+    if not np.isfinite(affine_ras).all() or np.min(lengths) < 1e-6:
         raise GeometryError(
             "NIFTI_AFFINE",
             "the affine must be finite and not singular.",

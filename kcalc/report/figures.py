@@ -141,8 +141,8 @@ def zoom_box(
         beyond the slice.
     """
     rows, columns = np.nonzero(mask)
-    first = (int(rows.min()), int(columns.min()))
-    last = (int(rows.max()) + 1, int(columns.max()) + 1)
+    first = (int(np.min(rows)), int(np.min(columns)))
+    last = (int(np.max(rows)) + 1, int(np.max(columns)) + 1)
     extents_mm = [(last[axis] - first[axis]) * spacing_mm[axis] for axis in (0, 1)]
     side_mm = max(ZOOM_MIN_SIDE_MM, max(extents_mm) + 2 * ZOOM_MARGIN_MM)
     box: list[int] = []

@@ -233,5 +233,5 @@ def _vessel_names(
     names = []
     for members in np.split(labels, lesion_start[1:]):
         votes = np.bincount(members[members > 0], minlength=1)
-        names.append(_VESSEL_NAMES[int(votes.argmax())] if votes.any() else None)
+        names.append(_VESSEL_NAMES[int(np.argmax(votes))] if votes.any() else None)
     return names
