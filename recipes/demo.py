@@ -1,7 +1,8 @@
 """The main job on built-in data: a phantom as DICOM in, score and report out.
 
 Renders a chest CT phantom whose calcium is known, scores it with the shipped model,
-scores the true mask, and prints both beside the physical truth::
+scores the true mask, and prints both beside the score without noise and the physical
+truth::
 
     python recipes/demo.py --out demo
 
@@ -50,6 +51,17 @@ def table(out: Path) -> str:
                 str(record["risk_category"]),
             )
         )
+    clean = truth["score_without_noise"]
+    rows.append(
+        (
+            "without noise",
+            f"{clean['agatston']:.1f}",
+            f"{clean['volume_mm3']:.1f}",
+            "-",
+            str(clean["num_lesions"]),
+            "-",
+        )
+    )
     volume, mass = truth["true_volume_mm3"], truth["true_mass_mg"]
     count = str(len(truth["lesions"]))
     rows.append(("physical truth", "-", f"{volume:.1f}", f"{mass:.1f}", count, "-"))
@@ -72,8 +84,10 @@ def main(argv: list[str] | None = None) -> int:
     run(
         "score", "-i", scan, "-o", str(out / "true-mask"), "--mask", label, *calibration
     )
-    print("\nSimulated data. Volume of a score counts whole voxels >= 130 HU, which")
-    print("partial volume makes 1.1 to 2.8 times the physical one.\n")
+    print(
+        "\nSimulated data. A score's volume counts whole voxels >= 130 HU, and its mass"
+    )
+    print("their HU: partial volume parts both from the physical truth.\n")
     print(table(out))
     print(f"\nReport: {out / 'result' / 'report.html'}")
     return 0
