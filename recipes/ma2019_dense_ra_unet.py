@@ -141,9 +141,9 @@ _ADAM = OptimizerConfig(
     learning_rate=2e-3, warmup_steps=200, clip_norm=5.0, ema_momentum=0.99
 )
 _SHORT = TrainingConfig(epochs=12, steps_per_epoch=250, batch_size=4)
-SMALL = replace(
+SMALL_FIRST = replace(
     RECIPE,
-    name="ma2019_dense_ra_unet_small",
+    name="ma2019_dense_ra_unet_small_first",
     data=DataConfig(
         sampling=replace(_SAMPLING, side=(192, 512)),
         augmentation=Augmentation(offset_hu=10.0, scale=0.03, noise_hu=10.0),
@@ -155,6 +155,26 @@ SMALL = replace(
     build_loss=partial(build_loss, threshold=0.999, weight=1.0),
     build_optimizer=partial(build_adam, _ADAM, _SHORT.total_steps),
 )
+
+_GENTLE = replace(_ADAM, learning_rate=1e-3)
+_SHORTER = replace(_SHORT, epochs=7)
+SMALL = replace(
+    SMALL_FIRST,
+    name="ma2019_dense_ra_unet_small",
+    data=replace(
+        SMALL_FIRST.data,
+        sampling=replace(
+            SMALL_FIRST.data.sampling,
+            p_positive=0.35,
+            p_hard_negative=0.1,
+            p_imitator=0.35,
+        ),
+    ),
+    optimizer=_GENTLE,
+    training=_SHORTER,
+    build_optimizer=partial(build_adam, _GENTLE, _SHORTER.total_steps),
+)
+"""Goes on from the best weights of ``SMALL_FIRST``, on what imitates calcium."""
 
 MODEL_NAMES = {
     RECIPE.name: "cac_dense_ra_unet",
@@ -209,17 +229,24 @@ def phantom_orders(seed: int, smoke: bool) -> list[PhantomOrder]:
 
 
 def train(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    """Train and write the run's folder ``run/``."""
+    """Train and write the run's folder ``run/``; the small network in two stages."""
     from kcalc.training import fit
 
-    result = fit(
-        recipe,
-        store=arguments.out / STORE_FILE,
-        out=arguments.out / "run",
-        seed=arguments.seed,
-        resume=arguments.resume,
-        smoke=arguments.smoke,
-    )
+    stages = [(recipe, "run")]
+    if recipe is SMALL:
+        stages.insert(0, (SMALL_FIRST, "run-first"))
+    weights = None
+    for stage, folder in stages:
+        result = fit(
+            stage,
+            store=arguments.out / STORE_FILE,
+            out=arguments.out / folder,
+            seed=arguments.seed,
+            resume=arguments.resume,
+            smoke=arguments.smoke,
+            initial_weights=weights,
+        )
+        weights = result.weights
     log.info("best epoch %d: F1 %.4f", result.best["epoch"], result.best["val_f1"])
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from kcalc import InputError
 from kcalc.data import Case, CaseStore
-from kcalc.data.store import MAX_SAMPLED_VOXELS
+from kcalc.data.tables import MAX_SAMPLED_VOXELS
 from kcalc.errors import ResourceError
 
 SHAPE = (4, 6, 8)

@@ -23,7 +23,9 @@ class PatchSampling:
             up to which bilinear resizing uses every pixel.
         p_positive: Share of crops that hold a random labelled voxel.
         p_hard_negative: Share of crops that hold a random voxel >= 130 HU without
-            a label; the remaining crops lie anywhere.
+            a label.
+        p_imitator: Share of crops that hold a voxel of a component >= 130 HU that is
+            as large as calcium and has no label; the remaining crops lie anywhere.
 
     Raises:
         ValueError: An argument breaks these rules.
@@ -33,6 +35,7 @@ class PatchSampling:
     side: tuple[int, int] = (192, 384)
     p_positive: float = 0.0
     p_hard_negative: float = 0.0
+    p_imitator: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.side[0] <= self.side[1] <= 2 * self.size:
@@ -40,13 +43,18 @@ class PatchSampling:
                 "side must be (smallest, largest) in pixels, the largest at most twice "
                 f"size. Received: side={self.side}, size={self.size}"
             )
-        shares = (self.p_positive, self.p_hard_negative)
-        if min(shares) < 0 or sum(shares) > 1:
+        if min(self.shares) < 0 or sum(self.shares) > 1:
             raise ValueError(
-                "p_positive and p_hard_negative must be >= 0 and sum to at most 1. "
-                f"Received: p_positive={self.p_positive}, "
-                f"p_hard_negative={self.p_hard_negative}"
+                "p_positive, p_hard_negative and p_imitator must be >= 0 and sum to "
+                f"at most 1. Received: p_positive={self.p_positive}, "
+                f"p_hard_negative={self.p_hard_negative}, "
+                f"p_imitator={self.p_imitator}"
             )
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Shares of crops that hold calcium, a hard negative, an imitator."""
+        return (self.p_positive, self.p_hard_negative, self.p_imitator)
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class CropSampler:
         self.records = tuple(records)
         self._positive = _non_empty(store.positive_zyx(r.name) for r in self.records)
         self._hard = _non_empty(store.hard_negative_zyx(r.name) for r in self.records)
+        self._imitator = _non_empty(store.imitator_zyx(r.name) for r in self.records)
 
     def draw(self, rng: np.random.Generator) -> Crop:
         """Return one random crop.
@@ -94,6 +103,8 @@ class CropSampler:
             tables = self._positive
         elif chance < sampling.p_positive + sampling.p_hard_negative:
             tables = self._hard
+        elif chance < sum(sampling.shares):
+            tables = self._imitator
         candidates = list(tables) or range(len(self.records))
         index = candidates[int(rng.integers(len(candidates)))]
         record = self.records[index]

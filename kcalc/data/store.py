@@ -22,16 +22,20 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.data.splits import SPLITS, check_no_leak
+from kcalc.data.tables import sample_imitators, sample_voxels
 from kcalc.errors import InputError
 from kcalc.files import whole_or_absent
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 
-STORE_SCHEMA = 1
+STORE_SCHEMA = 2
 """Number of the layout; a store of another number is refused and made anew."""
-MAX_SAMPLED_VOXELS = 4096
-"""Positive and hard-negative voxels kept per case for patch sampling."""
 
-_TABLES = {"positive_zyx": 3, "hard_negative_zyx": 3, "positive_slices": 1}
+_TABLES = {
+    "positive_zyx": 3,
+    "hard_negative_zyx": 3,
+    "imitator_zyx": 3,
+    "positive_slices": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,10 @@ class CaseStore:
     def hard_negative_zyx(self, name: str) -> npt.NDArray[np.int32]:
         """Return up to 4096 random voxels (n, 3) >= 130 HU without a label."""
         return self._map(name, "hard_negative_zyx", np.dtype("<i4"))
+
+    def imitator_zyx(self, name: str) -> npt.NDArray[np.int32]:
+        """Return voxels (n, 3) of components as large as calcium, without a label."""
+        return self._map(name, "imitator_zyx", np.dtype("<i4"))
 
     def positive_slices(self, name: str) -> npt.NDArray[np.int32]:
         """Return the indices (n,) of all slices with a labelled voxel."""
@@ -349,8 +357,9 @@ class CaseStoreWriter:
         hard = (image >= AGATSTON_THRESHOLD_HU) & ~positive
         slices = np.flatnonzero(positive.any(axis=(1, 2)))
         for name, table in (
-            ("positive_zyx", _sample_voxels(positive, rng)),
-            ("hard_negative_zyx", _sample_voxels(hard, rng)),
+            ("positive_zyx", sample_voxels(positive, rng)),
+            ("hard_negative_zyx", sample_voxels(hard, rng)),
+            ("imitator_zyx", sample_imitators(hard, case.spacing_mm, rng)),
             ("positive_slices", slices[:, None]),
         ):
             group.create_dataset(name, data=table.astype("<i4"))
@@ -368,16 +377,6 @@ class CaseStoreWriter:
         """
         if not len(self._cases):
             raise InputError("STORE_EMPTY", "A case store must have at least one case.")
-
-
-def _sample_voxels(
-    mask: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Return up to 4096 of the mask's voxels (n, 3), sorted, without repetition."""
-    found = np.flatnonzero(mask)
-    if found.size > MAX_SAMPLED_VOXELS:
-        found = np.sort(rng.choice(found, MAX_SAMPLED_VOXELS, replace=False))
-    return np.stack(np.unravel_index(found, mask.shape), axis=1)
 
 
 def _sha256(

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from kcalc.artifact import sha256_of
 from kcalc.data.pipeline import training_dataset, validation_dataset
 from kcalc.data.store import CaseStore
 from kcalc.errors import InputError
@@ -62,6 +63,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     smoke: bool = False,
+    initial_weights: str | os.PathLike[str] | None = None,
     devices: Sequence[str] | None = None,
 ) -> TrainingResult:
     """Train a recipe's network on a store and write the run's folder.
@@ -78,6 +80,8 @@ def fit(
         seed: Seed of weights and samples.
         resume: Go on from the folder's checkpoint; begin anew where there is none.
         smoke: Two steps and four validation slices, to see that all parts fit.
+        initial_weights: ``.weights.h5`` to begin with, of the same network; None for
+            the recipe's own initialisation.
         devices: TensorFlow devices; None for every GPU, or the CPU.
 
     Returns:
@@ -100,6 +104,9 @@ def fit(
         "recipe": recipe_to_dict(recipe),
         "seed": seed,
         "store_fingerprint": store.fingerprint(),
+        "initial_weights_sha256": None
+        if initial_weights is None
+        else sha256_of(Path(initial_weights)),
     }
     checkpoint = folder / LAST
     state = _begin_or_resume(checkpoint, record, resume)
@@ -117,6 +124,8 @@ def fit(
         model = recipe.build_model()
         loss = recipe.build_loss()
         model.compile(recipe.build_optimizer(), loss, jit_compile=False)
+        if initial_weights is not None:
+            model.load_weights(initial_weights)
         model.optimizer.build(model.trainable_variables)
     if state["epoch"]:
         load_checkpoint(checkpoint, model)
