@@ -110,6 +110,18 @@ def test_positive_crops_hold_a_label_and_hard_negative_crops_do_not(store):
         assert (image[..., 1].max(axis=(1, 2)) >= 0.33).all()
 
 
+def test_imitator_crops_hold_a_component_as_large_as_calcium(store):
+    sampling = replace(SAMPLING, p_positive=0.0, p_hard_negative=0.0, p_imitator=1.0)
+    sampler = CropSampler(store, store.split("train"), sampling)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        crop = sampler.draw(rng)
+        z, y, x = store.imitator_zyx(crop.case).T
+        inside = (z == crop.z) & (y >= crop.y) & (x >= crop.x)
+        inside &= (y < crop.y + crop.side) & (x < crop.x + crop.side)
+        assert inside.any()
+
+
 def test_flips_move_image_and_label_together(store):
     augmentation = Augmentation(flip_left_right=True, flip_up_down=True)
     sampling = PatchSampling(size=64, side=(64, 64), p_positive=1.0)
