@@ -41,11 +41,11 @@ Deviations from the paper, all of them ours where it is silent or its data close
   best weights with more crops on imitators (components >= 130 HU as large as calcium
   but without a label, such as aortic plaques and valves). Its loss has the bootstrap
   threshold 0.999 and both coefficients 1, and the network starts from p = 0.005 (the
-  paper's values are lost). Tried first and given up, on validation slices: threshold 0.9, balanced
-  classes: after 4 epochs the background stood at p = 0.05, just under what the
-  bootstrap keeps, which summed over a slice drowns every lesion in the soft IoU
-  (0.002, no gradient; pixel F1 0.65, recall 0.53); threshold 0.999, balanced: after 2
-  epochs precision 0.02 at recall 0.90.
+  paper's values are lost). Tried first and given up, on validation slices: threshold
+  0.9, balanced classes: after 4 epochs the background stood at p = 0.05, just under
+  what the bootstrap keeps, which summed over a slice drowns every lesion in the soft
+  IoU (0.002, no gradient; pixel F1 0.65, recall 0.53); threshold 0.999, balanced:
+  after 2 epochs precision 0.02 at recall 0.90.
 """
 
 from __future__ import annotations
