@@ -499,3 +499,24 @@ def test_two_devices_train_the_weights_of_one(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_run_can_begin_with_the_weights_of_another(store: CaseStore, tmp_path: Path):
+    first = fit(make_recipe(), store=store, out=tmp_path / "first", smoke=True)
+    second = fit(
+        make_recipe(),
+        store=store,
+        out=tmp_path / "second",
+        smoke=True,
+        initial_weights=first.weights,
+    )
+    record = json.loads(second.record.read_text())
+    assert len(record["initial_weights_sha256"]) == 64
+    with pytest.raises(InputError, match=r"RUN_DIFFERS.*whole and of the network"):
+        fit(
+            make_recipe(),
+            store=store,
+            out=tmp_path / "third",
+            smoke=True,
+            initial_weights=first.record,
+        )

@@ -8,6 +8,8 @@ as JSON. One file, because a kill between two would leave a pair that do not mat
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import h5py
 import keras
 import numpy as np
 
-from kcalc.errors import KcalcError, ModelError
+from kcalc.errors import InputError, KcalcError, ModelError
 from kcalc.files import whole_or_absent
 
 LAST = "last.checkpoint.h5"
@@ -112,6 +114,31 @@ def save_weights(path: Path, model: keras.Model) -> None:
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with whole_or_absent(path, suffix=".weights.h5") as temporary:
         bare.save_weights(temporary)
+
+
+def load_weights(path: str | os.PathLike[str], model: keras.Model, of: str) -> None:
+    """Load weights into a model that is not compiled yet, every variable or none.
+
+    Args:
+        path: File of :func:`save_weights`.
+        model: Network of the same layers.
+        of: Name of the recipe, for the message.
+
+    Raises:
+        InputError: ``RUN_DIFFERS``: they are of another network, or damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of variables that it leaves as they were initialised.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise InputError(
+            "RUN_DIFFERS",
+            f"The weights must be whole and of the network of {of}.",
+            path=path,
+            hint="Use the recipe (and --miniature) that the run was trained with.",
+        ) from error
 
 
 def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:

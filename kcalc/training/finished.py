@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcalc.artifact import sha256_of
 from kcalc.errors import InputError
-from kcalc.training.checkpoint import BEST_WEIGHTS
+from kcalc.training.checkpoint import BEST_WEIGHTS, load_weights
 from kcalc.training.config import Recipe, recipe_to_dict
 from kcalc.training.run_record import git_state, versions, write_json
 
@@ -41,18 +40,7 @@ def best_model(recipe: Recipe, out: Path) -> keras.Model:
             hint="Run the recipe's train command with the same --out.",
         )
     model = recipe.build_model()
-    try:
-        with warnings.catch_warnings():
-            # Keras warns of variables that it leaves as they were initialised.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(weights)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise InputError(
-            "RUN_DIFFERS",
-            f"The weights must be whole and of the network of {recipe.name}.",
-            path=weights,
-            hint="Use the recipe (and --miniature) that the run was trained with.",
-        ) from error
+    load_weights(weights, model, of=recipe.name)
     return model
 
 

@@ -27,6 +27,7 @@ from kcalc.training.checkpoint import (
     BEST_WEIGHTS,
     LAST,
     load_checkpoint,
+    load_weights,
     read_state,
 )
 from kcalc.training.config import Recipe, recipe_to_dict, smoke_recipe
@@ -122,10 +123,10 @@ def fit(
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         model = recipe.build_model()
+        if initial_weights is not None:
+            load_weights(initial_weights, model, of=recipe.name)
         loss = recipe.build_loss()
         model.compile(recipe.build_optimizer(), loss, jit_compile=False)
-        if initial_weights is not None:
-            model.load_weights(initial_weights)
         model.optimizer.build(model.trainable_variables)
     if state["epoch"]:
         load_checkpoint(checkpoint, model)
