@@ -79,6 +79,29 @@ class InputSpec:
         return cls(**fields)
 
 
+def windowed(hu: Any, input_spec: InputSpec) -> Any:
+    """Clip a tensor to the spec's window and scale it to [0, 1].
+
+    The one place where training, inference and export do so.
+
+    Args:
+        hu: float32 tensor in HU, any shape.
+        input_spec: Its window is used.
+
+    Returns:
+        float32 tensor of the same shape.
+
+    Example:
+        >>> hu = np.array([-500, 300, 900], np.float32)
+        >>> windowed(hu, InputSpec((-200, 800))).numpy().tolist()
+        [0.0, 0.5, 1.0]
+    """
+    from keras import ops
+
+    low_hu, high_hu = (float(edge) for edge in input_spec.window_hu)
+    return (ops.clip(hu, low_hu, high_hu) - low_hu) / (high_hu - low_hu)
+
+
 def stack_indices(num_slices: int, stack: int) -> npt.NDArray[np.int64]:
     """Return which slices make the stack round each slice; the border repeats.
 

@@ -52,6 +52,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,8 +88,6 @@ def build_model(
         blocks: Layers of the dense blocks.
         prior: Probability of calcium that the new network starts from.
     """
-    import math
-
     from kcalc.models import dense_ra_unet
 
     model = dense_ra_unet((None, None, INPUT_SPEC.stack), width=width, blocks=blocks)

@@ -22,7 +22,7 @@ from kcalc.data.patches import (
 )
 from kcalc.data.store import CaseStore
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
-from kcalc.preparation import InputSpec
+from kcalc.preparation import InputSpec, windowed
 
 LABEL_SHARE = 0.25
 """Least bilinear share of labelled pixels in a resized pixel that is labelled.
@@ -174,8 +174,7 @@ def _finish(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return windowed stack, label and candidates of one sample."""
     middle = input_spec.stack // 2
-    low_hu, high_hu = input_spec.window_hu
     candidates = hu[..., middle : middle + 1] >= threshold_hu
     label = tf.logical_and(share >= LABEL_SHARE, candidates)
-    windowed = (tf.clip_by_value(hu, low_hu, high_hu) - low_hu) / (high_hu - low_hu)
-    return windowed, tf.cast(label, tf.float32), tf.cast(candidates, tf.float32)
+    image = windowed(hu, input_spec)
+    return image, tf.cast(label, tf.float32), tf.cast(candidates, tf.float32)

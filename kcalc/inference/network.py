@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kcalc.errors import ModelError
 from kcalc.hounsfield import CT_MIN_HU
-from kcalc.preparation import InputSpec
+from kcalc.preparation import InputSpec, windowed
 
 GraphFunction = Callable[[Any], Any]
 
@@ -83,7 +83,6 @@ def probability_function(
         ``tf.function`` from ``hu`` int16 (n, y, x, stack), any n, y and x of at least
         1, to float32 probabilities (n, y, x). It is traced once, here.
     """
-    low_hu, high_hu = (float(edge) for edge in input_spec.window_hu)
     _, multiple_y, multiple_x = input_spec.multiple_zyx
     spec = tf.TensorSpec([None, None, None, input_spec.stack], tf.int16, "hu")
 
@@ -97,9 +96,7 @@ def probability_function(
             [[0, 0], [0, pad_y], [0, pad_x], [0, 0]],
             constant_values=float(CT_MIN_HU),
         )
-        scaled = (tf.clip_by_value(padded, low_hu, high_hu) - low_hu) / (
-            high_hu - low_hu
-        )
+        scaled = windowed(padded, input_spec)
         scaled.set_shape([None, None, None, input_spec.stack])
         output = tf.cast(network(scaled), tf.float32)
         return output[:, : size[1], : size[2], 0]

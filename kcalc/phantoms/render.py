@@ -121,12 +121,12 @@ def render(
     for index, z in enumerate(z_mm):
         rng = np.random.default_rng((seed, index, 1))
         tissue = _tissue(scene, scanner, float(z), y_mm, x_mm, rng)
-        weight = _moving_weight(scene, float(z), y_mm, x_mm, tissue.shape)
+        moving = _moving_patch(scene, float(z), y_mm, x_mm)
         calcium = {
-            label: _move(plane, weight, scene, scanner)
+            label: _move(plane, moving, scene, scanner)
             for label, plane in scan.calcium.get(index, {}).items()
         }
-        tissue = _move(tissue, weight, scene, scanner)
+        tissue = _move(tissue, moving, scene, scanner)
         for plane in calcium.values():
             tissue = tissue + plane
         clean = fft.irfft2(fft.rfft2(tissue) * transfer, s=tissue.shape)
@@ -245,12 +245,8 @@ def _grain(rng: np.random.Generator, scanner: Scanner) -> FloatArray:
     return np.asarray(grain * np.float32(2 * np.sqrt(np.pi) * max(sigma, 0.3)))
 
 
-def _moving_weight(
-    scene: Scene,
-    z_mm: float,
-    y_mm: FloatArray,
-    x_mm: FloatArray,
-    shape_yx: tuple[int, ...],
+def _moving_patch(
+    scene: Scene, z_mm: float, y_mm: FloatArray, x_mm: FloatArray
 ) -> Patch | None:
     if scene.moving is None or scene.motion_mm == (0.0, 0.0):
         return None
