@@ -1,0 +1,119 @@
+"""The command line: parse, call, print. No logic and, until needed, no TensorFlow.
+
+One module a command, each with ``add``, which declares it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from kcalc._version import NOTICE, __version__
+from kcalc.cli import phantom, score
+from kcalc.errors import EXIT_OK, EXIT_RESOURCE, EXIT_USAGE, KcalcError
+from kcalc.terminal import tell
+
+EXIT_INTERNAL = 1
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``kcalc`` and return its exit code.
+
+    0 done; 2 usage; 3 input refused; 5 readable but unfit to score; 6 model; 7 disk,
+    memory or permission; 130 and 143 interrupted; 1 a defect of kcalc.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+    """
+    # TensorFlow's later notices; its first ones heed no setting (terminal.py).
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+    try:
+        with _termination_as_exception():
+            options.run(options)
+    except KcalcError as error:
+        return _fail(str(error), error.exit_code, options.debug)
+    except KeyboardInterrupt:
+        return _fail(
+            "Interrupted; nothing unfinished was left.", EXIT_INTERRUPTED, False
+        )
+    except _TerminatedError:
+        return _fail("Terminated; nothing unfinished was left.", EXIT_TERMINATED, False)
+    except MemoryError:
+        return _fail(
+            "MEMORY: The scan does not fit in memory. Close other programs or use a "
+            "machine with more.",
+            EXIT_RESOURCE,
+            options.debug,
+        )
+    except Exception as error:  # the last line of defence: a paragraph, no traceback
+        return _fail(
+            f"INTERNAL: kcalc met a case that it does not handle ({_place(error)}). "
+            "Run again with --debug and report what it prints.",
+            EXIT_INTERNAL,
+            options.debug,
+        )
+    return EXIT_OK
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM, as an exception so that partial results are removed."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kcalc",
+        description=f"Find vascular calcification in CT scans and score it. {NOTICE}",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"kcalc {__version__}. {NOTICE}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (score, phantom):
+        command.add(commands)
+    return parser
+
+
+@contextmanager
+def _termination_as_exception() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that no partial result stays."""
+
+    def stop(signal_number: int, frame: FrameType | None) -> NoReturn:
+        raise _TerminatedError
+
+    try:
+        former = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _fail(text: str, exit_code: int, debug: bool) -> int:
+    if debug:
+        tell(traceback.format_exc())
+    tell(f"kcalc: {' '.join(text.split())}\n")
+    return exit_code
+
+
+def _place(error: BaseException) -> str:
+    """Name an unforeseen error by type and line; its text might hold patient data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}"
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,62 @@
+"""Types of arguments, with the words of their refusal; options of every command."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Add ``--debug``."""
+    parser.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
+
+
+def path(text: str) -> str:
+    """Refuse an empty path, which would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def seed(text: str) -> int:
+    """Take a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least 0, not {text!r}"
+        )
+    return int(text)
+
+
+def rule_name(text: str) -> str:
+    """Take the name of a scoring rule."""
+    from kcalc.scoring import RULES
+
+    if text not in RULES:
+        raise argparse.ArgumentTypeError(
+            f"no rule is named {text!r}; there are {', '.join(sorted(RULES))}"
+        )
+    return text
+
+
+def positive(text: str) -> float:
+    """Take a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+    return value
+
+
+def calibration(text: str) -> float:
+    """Take a mass calibration in mg/mL per HU."""
+    from kcalc.scoring.mass import check_calibration
+
+    value = positive(text)
+    try:
+        check_calibration(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return value

@@ -1,0 +1,64 @@
+"""``kcalc phantom``: a simulated scan whose calcium is known."""
+
+from __future__ import annotations
+
+import argparse
+
+from kcalc.cli import arguments
+from kcalc.terminal import print_result, progress_on_stderr
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``kcalc phantom``."""
+    parser = commands.add_parser(
+        "phantom",
+        help="render a simulated CT scan whose calcium is known",
+        description="Render a phantom and write dicom/ (a CT series), label.nii.gz "
+        "(the mask a perfect reader would draw) and truth.json (true volume and mass).",
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="chest|qrm", required=True)
+    chest = kinds.add_parser("chest", help="a chest with coronary calcium")
+    chest.add_argument(
+        "--preset",
+        choices=("wide", "cardiac"),
+        default="wide",
+        help="wide field (default) or gated cardiac",
+    )
+    qrm = kinds.add_parser("qrm", help="the QRM thorax phantom with calcium insert")
+    qrm.set_defaults(preset=None)
+    for kind in (chest, qrm):
+        kind.add_argument(
+            "-o",
+            "--output",
+            required=True,
+            metavar="DIR",
+            type=arguments.path,
+            help="folder: new, empty or an unchanged former phantom",
+        )
+        kind.add_argument(
+            "--seed",
+            type=arguments.seed,
+            default=0,
+            metavar="N",
+            help="seed of the noise and of all that is drawn (default 0)",
+        )
+        kind.add_argument(
+            "--nifti", action="store_true", help="write the scan as scan.nii.gz too"
+        )
+        arguments.add_debug(kind)
+        kind.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from kcalc.workflow import render_phantom
+
+    with progress_on_stderr() as progress:
+        result = render_phantom(
+            options.kind,
+            options.output,
+            seed=options.seed,
+            preset=options.preset,
+            nifti=options.nifti,
+            progress=progress,
+        )
+    print_result(result.summary(), result.directory)

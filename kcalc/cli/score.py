@@ -1,0 +1,106 @@
+"""``kcalc score``: one scan in, its report out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from kcalc._version import NOTICE
+from kcalc.cli import arguments
+from kcalc.terminal import print_result, progress_on_stderr, tell
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``kcalc score``."""
+    parser = commands.add_parser(
+        "score",
+        help="score the calcium of one CT scan and write a report",
+        description="Read a CT scan, find its calcium with a network (or take a mask) "
+        "and write score.json, lesions.csv, mask.nii.gz and report.html. " + NOTICE,
+        epilog="The mask.nii.gz of a result can be edited in a viewer and scored "
+        "with --mask into another folder.",
+    )
+    option = parser.add_argument
+    option(
+        "-i",
+        "--input",
+        required=True,
+        metavar="SCAN",
+        type=arguments.path,
+        help="folder or file of a DICOM series, or a NIfTI file in HU",
+    )
+    option(
+        "-o",
+        "--output",
+        required=True,
+        metavar="DIR",
+        type=arguments.path,
+        help="result folder: new, empty or an unchanged former result",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--model",
+        metavar="NAME|PATH",
+        type=arguments.path,
+        help="model by name or folder (default: the shipped one)",
+    )
+    source.add_argument(
+        "--mask",
+        metavar="FILE",
+        type=arguments.path,
+        help="score this NIfTI mask; no network is used",
+    )
+    option(
+        "--rule",
+        default="agatston_1990",
+        metavar="NAME",
+        type=arguments.rule_name,
+        help="scoring rule: agatston_1990 (default) or fqm_canon",
+    )
+    option(
+        "--mass-calibration",
+        type=arguments.calibration,
+        metavar="X",
+        help="mg/mL of hydroxyapatite per HU; without it no mass is given",
+    )
+    option(
+        "--tube-voltage-kvp",
+        type=arguments.positive,
+        metavar="N",
+        help="tube voltage in kV, for scans that do not state it",
+    )
+    option(
+        "--series",
+        metavar="ID",
+        help="series to take where a folder holds several: the eight digits that the "
+        "refusal lists, or the SeriesInstanceUID",
+    )
+    option(
+        "--json",
+        action="store_true",
+        help="print score.json on standard output, and nothing else there",
+    )
+    arguments.add_debug(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from kcalc.workflow import score_scan
+
+    with progress_on_stderr() as progress:
+        result = score_scan(
+            options.input,
+            options.output,
+            model=options.model,
+            mask_path=options.mask,
+            rule=options.rule,
+            mass_calibration=options.mass_calibration,
+            tube_voltage_kvp=options.tube_voltage_kvp,
+            series=options.series,
+            progress=progress,
+        )
+    tell(f"{result.timing()}\n")
+    print_result(
+        json.dumps(result.record, indent=2) if options.json else result.summary(),
+        result.directory,
+    )
