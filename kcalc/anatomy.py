@@ -26,5 +26,8 @@ CORONARY_VESSELS: tuple[Structure, ...] = (
 )
 """The four coronary territories, in the order CAC-DRS counts them."""
 
+UNDETERMINED_LABEL = 8
+"""Label of coronary calcium whose vessel nobody named, as orCaScore's label 4."""
+
 INSERT_LABEL = 9
 """Label of a calcification insert in a physical phantom: calcium without a vessel."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kcalc
+from kcalc.anatomy import INSERT_LABEL, UNDETERMINED_LABEL
 from kcalc.scoring import Lesion, VesselScore, rule
 
 SPACING_MM = (3.0, 0.5, 0.5)
@@ -236,9 +237,10 @@ def test_a_lesion_belongs_to_the_vessel_of_most_of_its_labelled_voxels():
     assert score.lesions[0].vessel == "LAD"
 
 
-def test_calcium_outside_every_vessel_is_unassigned_and_leaves_n_open():
+@pytest.mark.parametrize("label", [UNDETERMINED_LABEL, INSERT_LABEL])
+def test_calcium_outside_every_vessel_is_unassigned_and_leaves_n_open(label):
     scan = scan_with((1, 2, 5, 2, 5, 150), (2, 2, 5, 2, 5, 150), (3, 2, 5, 2, 5, 150))
-    labels = vessels_like(scan, (1, 0, 9, 0, 9, 2), (2, 0, 9, 0, 9, 9))
+    labels = vessels_like(scan, (1, 0, 9, 0, 9, 2), (2, 0, 9, 0, 9, label))
     score = kcalc.calcium_score(scan, whole(scan), SPACING_MM, vessels=labels)
     assert score.per_vessel is not None
     assert score.per_vessel["unassigned"] == VesselScore(8.0, 24.0, None, 2)

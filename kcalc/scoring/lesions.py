@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL
+from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL, UNDETERMINED_LABEL
 from kcalc.scoring.components import Components, FloatArray, IntArray
 from kcalc.scoring.mass import mass_mg
 from kcalc.scoring.rules import ScoringRule
@@ -19,6 +19,7 @@ UNASSIGNED = "unassigned"
 """Key of the lesions that lie in no vessel of the map."""
 _VESSEL_NAMES: dict[int, str | None] = {
     **{vessel.label: vessel.name for vessel in CORONARY_VESSELS},
+    UNDETERMINED_LABEL: None,
     INSERT_LABEL: None,
 }
 
