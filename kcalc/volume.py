@@ -36,8 +36,29 @@ class Acquisition:
     image_type: tuple[str, ...] = ()
     contrast_agent: str | None = None
     body_part: str | None = None
+    study_uid: str | None = None
     series_uid: str | None = None
     frame_of_reference_uid: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """The DICOM frame that a slice was read from: what a reference to it needs.
+
+    Args:
+        path: Its file.
+        sop_class_uid: Kind of the object.
+        sop_instance_uid: The object.
+        position_xyz_mm: LPS centre of its pixel (0, 0) in mm, as the file says.
+        frame_number: Number in a multi-frame object from 1; None for a single-frame
+            one.
+    """
+
+    path: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    position_xyz_mm: tuple[float, float, float]
+    frame_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +72,9 @@ class Volume:
         unit: ``"HU"`` or ``"arbitrary"``.
         acquisition: Facts from the file.
         findings: Warnings and corrections of the reader.
+        frames: The DICOM frame of each slice, with its pixels as they are stored, in
+            the order of the slices; () where there is none, as in a NIfTI file or
+            on a corrected grid.
 
     Raises:
         ValueError: Shape, dtype or unit break these rules, or a value is not finite.
@@ -61,6 +85,7 @@ class Volume:
     unit: Literal["HU", "arbitrary"] = "HU"
     acquisition: Acquisition = field(default_factory=Acquisition)
     findings: tuple[Finding, ...] = ()
+    frames: tuple[SourceFrame, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape_zyx:
@@ -75,6 +100,11 @@ class Volume:
         if self.unit not in ("HU", "arbitrary"):
             raise ValueError(
                 f"unit must be 'HU' or 'arbitrary'. Received: unit={self.unit!r}"
+            )
+        if self.frames and len(self.frames) != self.array.shape[0]:
+            raise ValueError(
+                "frames must be empty or one a slice. "
+                f"Received: {len(self.frames)} for {self.array.shape[0]} slices"
             )
         if self.array.dtype.kind == "f" and not np.isfinite(self.array).all():
             raise ValueError("array must be finite; it holds NaN or infinite values.")

@@ -39,6 +39,7 @@ def acquisition_facts(
     if len(thicknesses) > 1:
         message = "SliceThickness is not the same in all slices; it is left unknown."
         findings.append(Finding("THICKNESS", message, "warning"))
+    studies = {h.get("StudyInstanceUID") or None for h in headers}
     facts = Acquisition(
         modality=first.get("Modality") or None,
         tube_voltage_kvp=kvp,
@@ -49,6 +50,7 @@ def acquisition_facts(
         image_type=first.image_type,
         contrast_agent=first.get("ContrastBolusAgent") or None,
         body_part=first.get("BodyPartExamined") or None,
+        study_uid=studies.pop() if len(studies) == 1 else None,
         series_uid=first.get("SeriesInstanceUID") or None,
         frame_of_reference_uid=first.get("FrameOfReferenceUID") or None,
     )

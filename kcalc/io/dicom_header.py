@@ -38,8 +38,9 @@ NATIVE_SYNTAXES = frozenset(
 """Transfer syntaxes whose pixels are not compressed; "" where the file has none."""
 
 _TEXT_KEYWORDS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
-    *("Modality", "ImageType", "SeriesNumber", "AcquisitionNumber"),
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
+    *("FrameOfReferenceUID", "Modality", "ImageType", "SeriesNumber"),
+    "AcquisitionNumber",
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "KVP", "ConvolutionKernel", "Manufacturer"),
     *("ManufacturerModelName", "BodyPartExamined", "ContrastBolusAgent"),

@@ -20,7 +20,7 @@ from kcalc.io.dicom_select import SeriesFiles, refuse_contrast, select_series
 from kcalc.io.discovery import find_files, is_blank, quiet_pydicom
 from kcalc.io.intensity import check_hounsfield
 from kcalc.io.pixel_checks import LOSSY_SYNTAXES, check_pixels
-from kcalc.volume import Finding, Volume
+from kcalc.volume import Finding, SourceFrame, Volume
 
 
 def read_dicom_series(
@@ -87,6 +87,18 @@ def read_dicom_series(
         unit="HU" if hounsfield else "arbitrary",
         acquisition=acquisition,
         findings=tuple(findings),
+        frames=tuple(_source_frame(header) for header in ordered),
+    )
+
+
+def _source_frame(header: SliceHeader) -> SourceFrame:
+    """Return what a reference to a slice needs."""
+    x, y, z = header.numbers("ImagePositionPatient")
+    return SourceFrame(
+        path=str(header.path),
+        sop_class_uid=header.get("SOPClassUID"),
+        sop_instance_uid=header.get("SOPInstanceUID"),
+        position_xyz_mm=(x, y, z),
     )
 
 
