@@ -37,9 +37,7 @@ def write_scan(folder: Path, num_slices: int, size: int) -> None:
     plane[: size // 8] = plane[-size // 8 :] = -1000
     array = np.stack([np.roll(plane, 7 * z, axis=1) for z in range(num_slices)])
     geometry = Geometry.axial(array.shape, (1.0, 0.5, 0.5))
-    facts = Acquisition(
-        modality="CT", tube_voltage_kvp=120.0, slice_thickness_mm=1.0
-    )
+    facts = Acquisition(modality="CT", tube_voltage_kvp=120.0, slice_thickness_mm=1.0)
     write_dicom_series(Volume(array, geometry, acquisition=facts), folder)
 
 

@@ -67,9 +67,22 @@ class Geometry:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between voxel centres in mm, (z, y, x)."""
-        steps = np.linalg.norm(self.affine_lps[:3, :3], axis=0)
-        return (float(steps[0]), float(steps[1]), float(steps[2]))
+        """Distance of slices along their normal, of rows and of columns, in mm.
+
+        For slices of a tilted gantry, whose step is not along the normal, the first
+        is the one that volumes need: the product is always that of a voxel in mm3.
+        """
+        step, row, column = self.affine_lps[:3, :3].T
+        normal = np.cross(row, column)
+        along = abs(float(step @ normal)) / float(np.linalg.norm(normal))
+        return along, float(np.linalg.norm(row)), float(np.linalg.norm(column))
+
+    @property
+    def tilt_deg(self) -> float:
+        """Angle between the step of a slice and the normal of the slices, degrees."""
+        step = self.affine_lps[:3, 0]
+        cosine = self.spacing_mm[0] / float(np.linalg.norm(step))
+        return float(np.degrees(np.arccos(min(1.0, cosine))))
 
     def index_to_mm(self, index_zyx: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Map voxel indices (..., 3) in (z, y, x) to LPS mm (..., 3) in (x, y, z)."""

@@ -52,6 +52,25 @@ def lps_spacing_mm(geometry: Geometry) -> tuple[float, float, float]:
     return (z, y, x)
 
 
+def lps_geometry(geometry: Geometry) -> Geometry:
+    """Return the grid of :func:`lps_view`.
+
+    Example:
+        >>> head_to_feet = np.eye(4)[[2, 1, 0, 3]] * [-1, 1, 1, 1]
+        >>> lps_geometry(Geometry((2, 1, 1), head_to_feet)).affine_lps[2].tolist()
+        [1.0, 0.0, 0.0, -1.0]
+    """
+    order, flips = _lps_axes(geometry)
+    affine = np.array(geometry.affine_lps)
+    shape = geometry.shape_zyx
+    for place, (axis, flip) in enumerate(zip(order, flips, strict=True)):
+        step = geometry.affine_lps[:, axis]
+        backwards = flip.step == -1
+        affine[:, place] = -step if backwards else step
+        affine[:, 3] += (shape[axis] - 1) * step if backwards else 0.0
+    return Geometry((shape[order[0]], shape[order[1]], shape[order[2]]), affine)
+
+
 def _lps_axes(geometry: Geometry) -> tuple[tuple[int, ...], tuple[slice, ...]]:
     """Return the stored axes that become z, y and x, and the flips that follow."""
     # Rows of `steps` are superior, posterior, left; columns the stored axes z, y, x.

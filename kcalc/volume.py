@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from kcalc.geometry import Geometry
+from kcalc.slices import SliceStack
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,32 @@ class SourceFrame:
 
 
 @dataclass(frozen=True)
+class SourceSlices:
+    """The stored slices of a scan whose Volume lies on a corrected grid.
+
+    Args:
+        array: (z, y, x), in the unit of the Volume.
+        stack: Where they lie.
+        frames: The DICOM frame of each, or ().
+
+    Raises:
+        ValueError: The array has not the stack's shape.
+    """
+
+    array: npt.NDArray[Any]
+    stack: SliceStack
+    frames: tuple[SourceFrame, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        expected = (len(self.stack.corners_xyz_mm), *self.stack.shape_yx)
+        if self.array.shape != expected:
+            raise ValueError(
+                "array must have the stack's shape (z, y, x). "
+                f"Received: {self.array.shape} against {expected}"
+            )
+
+
+@dataclass(frozen=True)
 class Volume:
     """Voxel values on a regular grid, checked when it is made.
 
@@ -75,6 +102,9 @@ class Volume:
         frames: The DICOM frame of each slice, with its pixels as they are stored, in
             the order of the slices; () where there is none, as in a NIfTI file or
             on a corrected grid.
+        source: The stored slices, where the reader was asked to correct their grid
+            (untilt, fill gaps, resample) and ``array`` lies on the corrected one;
+            None where ``array`` holds the stored slices themselves.
 
     Raises:
         ValueError: Shape, dtype or unit break these rules, or a value is not finite.
@@ -86,6 +116,7 @@ class Volume:
     acquisition: Acquisition = field(default_factory=Acquisition)
     findings: tuple[Finding, ...] = ()
     frames: tuple[SourceFrame, ...] = field(default=(), repr=False)
+    source: SourceSlices | None = None
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape_zyx:
@@ -118,3 +149,26 @@ class Volume:
     def shape(self) -> tuple[int, int, int]:
         """Number of slices, rows and columns."""
         return self.geometry.shape_zyx
+
+    def as_stored(self) -> Volume | None:
+        """Return the scan on the grid of its stored slices.
+
+        It is the volume itself where nothing was corrected; slices of a tilted gantry
+        have a sheared grid.
+
+        Returns:
+            None where the stored slices form no regular grid: one is missing, or
+            their spacing changes.
+        """
+        if self.source is None:
+            return self
+        geometry = self.source.stack.geometry()
+        if geometry is None:
+            return None
+        return replace(
+            self,
+            array=self.source.array,
+            geometry=geometry,
+            frames=self.source.frames,
+            source=None,
+        )

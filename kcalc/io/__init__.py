@@ -25,6 +25,9 @@ def read_volume(
     modality: str = "CT",
     unit: Literal["HU", "arbitrary"] | None = None,
     tube_voltage_kvp: float | None = None,
+    allow_gap: int = 0,
+    untilt: bool = False,
+    resample: bool = False,
 ) -> Volume:
     """Return a scan as a Volume, or refuse it with a reason code.
 
@@ -38,17 +41,28 @@ def read_volume(
             ``"HU"`` asserts it where the file does not say so.
         tube_voltage_kvp: Tube voltage in kVp where the file lacks it; overrides
             the file and is recorded in the findings.
+        allow_gap: Most missing slices that are interpolated from their neighbours;
+            0 refuses a gap.
+        untilt: Shear the slices of a tilted gantry onto an orthogonal grid rather
+            than refuse them.
+        resample: Bring a spacing that changes onto an even one, and slices that are
+            not axial onto an axial grid, rather than refuse them.
 
     Returns:
         Volume with array (z, y, x) in HU (int16; float32 for fractional HU),
         geometry in LPS mm, acquisition facts and findings. An unknown tube voltage
-        is None there; scoring refuses it, reading does not.
+        is None there; scoring refuses it, reading does not. Where a correction
+        was allowed and needed, the array lies on the corrected grid, the finding says
+        so, and ``source`` holds the stored slices.
 
     Raises:
         InputError: Code, path and way out; its children are GeometryError,
             IntensityError and UnfitError. Also a ValueError.
     """
+    from kcalc.io.grid_corrections import GridCorrections
+
     source = Path(path)
+    corrections = GridCorrections(allow_gap, untilt, resample)
     if source.name.lower().endswith(NIFTI_SUFFIXES) and not source.is_dir():
         from kcalc.io.nifti import read_nifti
 
@@ -60,7 +74,11 @@ def read_volume(
                 hint="Leave out series= (--series).",
             )
         return read_nifti(
-            source, modality=modality, unit=unit, tube_voltage_kvp=tube_voltage_kvp
+            source,
+            modality=modality,
+            unit=unit,
+            tube_voltage_kvp=tube_voltage_kvp,
+            corrections=corrections,
         )
     from kcalc.io.dicom_series import read_dicom_series
 
@@ -70,4 +88,5 @@ def read_volume(
         modality=modality,
         unit=unit,
         tube_voltage_kvp=tube_voltage_kvp,
+        corrections=corrections,
     )

@@ -1,8 +1,8 @@
-"""The regular grid of a series: headers enter, sorted headers and a Geometry leave.
+"""The regular grid of a series: headers enter, sorted headers and a grid leave.
 
 Every slice must lie on one regular grid. What breaks it is refused by name (faults
-A1 to A18): nothing is guessed from SliceThickness, SpacingBetweenSlices or
-InstanceNumber.
+A1 to A18) unless the caller allows its correction: nothing is guessed from
+SliceThickness, SpacingBetweenSlices or InstanceNumber.
 """
 
 from __future__ import annotations
@@ -15,17 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.errors import GeometryError
-from kcalc.geometry import Geometry
 from kcalc.io.dicom_header import SliceHeader
+from kcalc.io.grid_corrections import NO_CORRECTION, FittedGrid, GridCorrections
+from kcalc.io.slice_positions import check_obliqueness, check_tilt, fit_spacing
+from kcalc.regrid import upright_grid
+from kcalc.slices import SliceStack
 from kcalc.volume import Finding
 
-TILT_LIMIT_DEG = 0.5
-"""Largest angle between the slice normal and the line of the positions (A7)."""
-OBLIQUE_LIMIT_DEG = 5.0
-"""Largest angle between the slice normal and the body axis for a CT score (A10)."""
-POSITION_LIMIT_MM = 0.1
-POSITION_LIMIT_FRACTION = 0.03
-"""Allowed deviation from the fitted grid: the larger of the two (A11)."""
 DUPLICATE_LIMIT_MM = 0.01
 
 _AGAIN = "Fetch the series again from its archive."
@@ -39,18 +35,23 @@ _Vector = npt.NDArray[np.float64]
 
 
 def fit_grid(
-    headers: Sequence[SliceHeader], path: Path, *, axial: bool
-) -> tuple[list[SliceHeader], Geometry, list[Finding]]:
+    headers: Sequence[SliceHeader],
+    path: Path,
+    *,
+    axial: bool,
+    corrections: GridCorrections = NO_CORRECTION,
+) -> tuple[list[SliceHeader], FittedGrid, list[Finding]]:
     """Return the slices in order along the normal, their grid, and findings.
 
     Args:
         headers: The slices of one series, in any order.
         path: The input, for messages.
-        axial: Whether slices more than ``OBLIQUE_LIMIT_DEG`` off axial are refused.
+        axial: Whether slices ``OBLIQUE_LIMIT_DEG`` or more off axial are refused.
+        corrections: What the caller allows to be corrected.
 
     Returns:
         The headers sorted by position along row direction x column direction, the
-        grid, and notes on tilt and obliqueness that were accepted.
+        grid, and what there is to say of it.
 
     Raises:
         GeometryError: ``GEOM_SHAPE``, ``GEOM_SPACING``, ``GEOM_POSITION``,
@@ -76,17 +77,28 @@ def fit_grid(
     positions = positions[order]
     along = positions @ normal
     _refuse_duplicates(ordered, along, path)
-    findings = _check_tilt(positions, along, normal, path)
-    start, step = _fit_spacing(ordered, along, path)
+    tilt = check_tilt(positions, normal, path, allowed=corrections.untilt)
+    names = [header.path.name for header in ordered]
+    line = fit_spacing(along, names, path, corrections)
+    findings = [*tilt.findings, *line.findings]
+    to_axial = False
     if axial:
-        findings += check_obliqueness(normal, path)
-    across = positions - along[:, None] * normal
-    affine = np.eye(4)
-    affine[:3, 0] = step * normal
-    affine[:3, 1] = spacing_yx[0] * column
-    affine[:3, 2] = spacing_yx[1] * row
-    affine[:3, 3] = start * normal + (across[0] + across[-1]) / 2
-    return ordered, Geometry((len(ordered), *shape_yx), affine), findings
+        stacked_along = tilt.direction if tilt.corrected else normal
+        to_axial, notes = check_obliqueness(
+            stacked_along, path, resample=corrections.resample
+        )
+        findings += notes
+    if not tilt.corrected:
+        across = positions - along[:, None] * normal
+        positions = along[:, None] * normal + (across[0] + across[-1]) / 2
+    stack = SliceStack(positions, spacing_yx[0] * column, spacing_yx[1] * row, shape_yx)
+    grid = FittedGrid(
+        stack,
+        upright_grid(stack, line.start_mm, line.spacing_mm, line.num_slices),
+        corrected=tilt.corrected or line.corrected,
+        to_axial=to_axial,
+    )
+    return ordered, grid, findings
 
 
 def _common_shape(headers: Sequence[SliceHeader]) -> tuple[int, int]:
@@ -223,130 +235,3 @@ def _refuse_duplicates(
         path=path,
         hint="Give one reconstruction or one phase alone.",
     )
-
-
-def _check_tilt(
-    positions: _Vector, along: _Vector, normal: _Vector, path: Path
-) -> list[Finding]:
-    """Refuse positions that do not run along the normal (A7); note a small tilt."""
-    centred = along - along.mean()
-    direction = centred @ (positions - positions.mean(axis=0)) / (centred @ centred)
-    sideways = direction - (direction @ normal) * normal
-    tilt_deg = math.degrees(math.atan2(float(np.linalg.norm(sideways)), 1.0))
-    gaps = np.diff(along)
-    if tilt_deg > TILT_LIMIT_DEG:
-        uneven = ""
-        if np.ptp(gaps) > _tolerance_mm(float(np.median(gaps))):
-            uneven = (
-                f" Its spacing is not uniform either: {np.min(gaps):.3f} to "
-                f"{np.max(gaps):.3f} mm."
-            )
-        raise GeometryError(
-            "GEOM_TILT",
-            f"slices must be stacked along their normal within {TILT_LIMIT_DEG} "
-            f"degrees; this gantry was tilted by {tilt_deg:.1f} degrees.{uneven}",
-            path=path,
-            hint="Use a series scanned or reconstructed without tilt.",
-        )
-    fitted = positions.mean(axis=0) + centred[:, None] * direction
-    off_mm = np.linalg.norm(positions - fitted, axis=1)
-    worst = int(np.argmax(off_mm))
-    if off_mm[worst] > _tolerance_mm(float(np.median(gaps))) and len(along) > 2:
-        raise GeometryError(
-            "GEOM_SHIFT",
-            "slices must lie over one another; the one at "
-            f"{along[worst]:.2f} mm is {off_mm[worst]:.2f} mm off the line.",
-            path=path,
-            hint="Give one reconstruction alone.",
-        )
-    shift_mm = float(np.linalg.norm(sideways)) * float(np.ptp(along)) / 2
-    if shift_mm <= 0.01:
-        return []
-    message = (
-        f"A tilt of {tilt_deg:.2f} degrees was accepted; positions at the ends are "
-        f"up to {shift_mm:.2f} mm off in the plane."
-    )
-    return [Finding("GEOM_TILT", message, "note")]
-
-
-def _fit_spacing(
-    ordered: Sequence[SliceHeader], along: _Vector, path: Path
-) -> tuple[float, float]:
-    """Return first position and spacing of the regular grid, in mm.
-
-    Refuses a missing slice (A1) and a spacing that changes (A6); deviations of
-    rounding are accepted (A11).
-    """
-    gaps = np.diff(along)
-    median = float(np.median(gaps))
-    usual = np.abs(gaps - median) <= _tolerance_mm(median)
-    nominal = median if usual.sum() * 2 > len(gaps) else float(np.min(gaps))
-    steps = np.maximum(1, np.rint(gaps / nominal)).astype(int)
-    index = np.concatenate([[0], np.cumsum(steps)])
-    spacing, start = np.polyfit(index, along, 1)
-    off_mm = float(np.abs(along - (start + spacing * index)).max())
-    regular = off_mm <= _tolerance_mm(float(spacing))
-    holes = np.flatnonzero(steps > 1)
-    if regular and holes.size == 0:
-        return round(float(start), 9), round(float(spacing), 9)
-    if regular and holes.size <= max(1, len(gaps) // 4):
-        hole = int(holes[0])
-        missing = int((steps - 1).sum())
-        raise GeometryError(
-            "GEOM_GAP",
-            f"slices must follow each other every {spacing:.3f} mm; {missing} "
-            f"missing, the first between {along[hole]:.2f} mm "
-            f"({ordered[hole].path.name}) and {along[hole + 1]:.2f} mm "
-            f"({ordered[hole + 1].path.name}), a gap of {gaps[hole]:.2f} mm.",
-            path=path,
-            hint="Fetch the missing slices from the archive.",
-        )
-    raise GeometryError(
-        "GEOM_UNEVEN",
-        "the slice spacing must be uniform within "
-        f"{_tolerance_mm(nominal):.2f} mm; received {_runs(gaps)}.",
-        path=path,
-        hint="Give one reconstruction with one spacing.",
-    )
-
-
-def _tolerance_mm(spacing_mm: float) -> float:
-    """Return how far a slice may lie off the fitted grid, in mm (A11)."""
-    return max(POSITION_LIMIT_MM, POSITION_LIMIT_FRACTION * spacing_mm)
-
-
-def _runs(gaps: _Vector) -> str:
-    """Return runs of equal spacing in words, at most six of them."""
-    runs: list[list[float]] = []
-    for gap in gaps:
-        if runs and abs(runs[-1][1] - gap) < 0.02:
-            runs[-1][0] += 1
-        else:
-            runs.append([1, float(gap)])
-    words = [f"{int(count)} x {gap:.3f} mm" for count, gap in runs[:6]]
-    return ", ".join(words) + (", ..." if len(runs) > 6 else "")
-
-
-def check_obliqueness(normal: _Vector, path: Path) -> list[Finding]:
-    """Refuse or report slices that are not axial (A10).
-
-    Args:
-        normal: Unit vector across the slices, LPS (x, y, z).
-        path: The input, for messages.
-
-    Raises:
-        GeometryError: ``GEOM_ORIENT`` from ``OBLIQUE_LIMIT_DEG`` on.
-    """
-    angle_deg = math.degrees(math.acos(min(1.0, abs(float(normal[2])))))
-    if angle_deg < 0.1:
-        return []
-    if angle_deg >= OBLIQUE_LIMIT_DEG:
-        raise GeometryError(
-            "GEOM_ORIENT",
-            f"slices must be axial within {OBLIQUE_LIMIT_DEG:g} degrees; these are "
-            f"turned by {angle_deg:.1f} degrees.",
-            path=path,
-            hint="Use the axial reconstruction, with its slices along the third axis.",
-        )
-    message = f"The slices are {angle_deg:.2f} degrees off axial."
-    return [Finding("GEOM_OBLIQUE", message, "warning")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,11 @@ from kcalc.io.dicom_header import SliceHeader, read_header
 from kcalc.io.dicom_pixels import read_pixels
 from kcalc.io.dicom_select import SeriesFiles, refuse_contrast, select_series
 from kcalc.io.discovery import find_files, is_blank, quiet_pydicom
+from kcalc.io.grid_corrections import (
+    NO_CORRECTION,
+    GridCorrections,
+    corrected_volume,
+)
 from kcalc.io.intensity import check_hounsfield
 from kcalc.io.pixel_checks import LOSSY_SYNTAXES, check_pixels
 from kcalc.volume import Finding, SourceFrame, Volume
@@ -30,6 +36,7 @@ def read_dicom_series(
     modality: str = "CT",
     unit: Literal["HU", "arbitrary"] | None = None,
     tube_voltage_kvp: float | None = None,
+    corrections: GridCorrections = NO_CORRECTION,
 ) -> Volume:
     """Return the one series of a folder as a Volume.
 
@@ -42,6 +49,7 @@ def read_dicom_series(
             without rescale tags hold HU; ``"arbitrary"`` reads a CT that is not to
             be scored, such as one with contrast.
         tube_voltage_kvp: Overrides KVP, for a scan whose file lacks it.
+        corrections: What of the grid may be corrected.
 
     Returns:
         The volume, slices by position along the normal (index 0 of a standard
@@ -60,7 +68,7 @@ def read_dicom_series(
     slices, notes = _without_duplicates(chosen.headers)
     findings += notes
     is_ct = modality.upper() == "CT"
-    ordered, geometry, notes = fit_grid(slices, root, axial=is_ct)
+    ordered, grid, notes = fit_grid(slices, root, axial=is_ct, corrections=corrections)
     findings += notes
     if hounsfield and is_ct:
         refuse_contrast(ordered, root)
@@ -75,19 +83,22 @@ def read_dicom_series(
         findings.append(Finding("HU_ASSUMED", message, "warning"))
     acquisition, notes = acquisition_facts(ordered, tube_voltage_kvp)
     findings += notes
-    findings += acquisition_findings(acquisition, geometry.spacing_mm[0], ordered)
+    findings += acquisition_findings(acquisition, grid.geometry.spacing_mm[0], ordered)
     findings += _lossy(ordered)
     array, tally = read_pixels(ordered, pairs, hounsfield=hounsfield)
     findings += tally.findings()
     if hounsfield:
         findings += check_hounsfield(array, root, num_implausible=tally.num_above_20000)
+    frames = tuple(_source_frame(header) for header in ordered)
+    array, geometry, stored = corrected_volume(array, grid, root, hounsfield=hounsfield)
     return Volume(
         array=array,
         geometry=geometry,
         unit="HU" if hounsfield else "arbitrary",
         acquisition=acquisition,
         findings=tuple(findings),
-        frames=tuple(_source_frame(header) for header in ordered),
+        frames=() if stored else frames,
+        source=replace(stored, frames=frames) if stored else None,
     )
 
 

@@ -18,10 +18,19 @@ from kcalc.errors import GeometryError, InputError, IntensityError
 from kcalc.files import whole_or_absent
 from kcalc.geometry import Geometry
 from kcalc.io.acquisition import given_voltage
-from kcalc.io.dicom_grid import check_obliqueness
 from kcalc.io.dicom_pixels import PixelTally, replace_padding
+from kcalc.io.grid_corrections import (
+    NO_CORRECTION,
+    TILT_LIMIT_DEG,
+    FittedGrid,
+    GridCorrections,
+    corrected_volume,
+)
 from kcalc.io.intensity import check_hounsfield
 from kcalc.io.nifti_file import load_nifti, nifti_geometry
+from kcalc.io.slice_positions import check_obliqueness, check_tilt
+from kcalc.regrid import upright_grid
+from kcalc.slices import SliceStack
 from kcalc.volume import Acquisition, Finding, Volume
 
 GRID_LIMIT_VOXELS = 0.1
@@ -34,6 +43,7 @@ def read_nifti(
     modality: str = "CT",
     unit: Literal["HU", "arbitrary"] | None = None,
     tube_voltage_kvp: float | None = None,
+    corrections: GridCorrections = NO_CORRECTION,
 ) -> Volume:
     """Return a 3-D NIfTI scan as a Volume on its stored grid.
 
@@ -42,6 +52,8 @@ def read_nifti(
         modality: ``"CT"`` demands axial slices and plausible HU.
         unit: None means HU for CT, arbitrary else; ``"HU"`` asserts it.
         tube_voltage_kvp: Tube voltage in kVp; the file has none.
+        corrections: What of the grid may be corrected: a sheared affine, slices that
+            are not axial.
 
     Returns:
         Array (z, y, x): the stored axes (x, y, z) in reverse. int16 where all
@@ -50,7 +62,8 @@ def read_nifti(
     Raises:
         InputError: ``NOT_FOUND``, ``UNREADABLE``, ``TRUNCATED``, ``NIFTI_BROKEN``,
             ``NIFTI_DIMS``, ``NIFTI_DTYPE``, ``NIFTI_SCALE``, ``BUDGET``.
-        GeometryError: ``NIFTI_AFFINE``, ``GEOM_ORIENT``, ``GEOM_SINGLE``.
+        GeometryError: ``NIFTI_AFFINE``, ``GEOM_ORIENT``, ``GEOM_SINGLE``,
+            ``GEOM_TILT``.
         IntensityError: ``HU_NAN``, ``EMPTY``, ``HU_RANGE``.
     """
     source = Path(path)
@@ -64,11 +77,8 @@ def read_nifti(
             path=source,
             hint="Give the whole series.",
         )
-    geometry = nifti_geometry(affine, values.shape, source)
-    findings: list[Finding] = []
-    if is_ct:
-        step = geometry.affine_lps[:3, 0]
-        findings += check_obliqueness(step / np.linalg.norm(step), source)
+    geometry = nifti_geometry(affine, values.shape, source, sheared=corrections.untilt)
+    grid, findings = _wanted_grid(geometry, source, corrections, axial=is_ct)
     if not has_orientation:
         message = "The file has no qform and no sform; left and right are unknown."
         findings.append(Finding("ORIENTATION_UNKNOWN", message, "warning"))
@@ -87,6 +97,9 @@ def read_nifti(
         replace_padding(array, tally)
         findings += tally.findings()
         findings += check_hounsfield(array, source)
+    array, geometry, stored = corrected_volume(
+        array, grid, source, hounsfield=hounsfield
+    )
     if hounsfield and unit is None:
         message = "NIfTI names no unit; the values can be HU and were taken as HU."
         findings.append(Finding("UNIT_ASSUMED", message, "warning"))
@@ -104,7 +117,34 @@ def read_nifti(
         unit="HU" if hounsfield else "arbitrary",
         acquisition=Acquisition(modality=modality.upper(), tube_voltage_kvp=kvp),
         findings=tuple(findings),
+        source=stored,
     )
+
+
+def _wanted_grid(
+    geometry: Geometry, path: Path, corrections: GridCorrections, *, axial: bool
+) -> tuple[FittedGrid, list[Finding]]:
+    """Return where the slices lie and are wanted, and what there is to say of it."""
+    stack = SliceStack.from_geometry(geometry)
+    findings: list[Finding] = []
+    tilted = False
+    if corrections.untilt:
+        tilt = check_tilt(stack.corners_xyz_mm, stack.normal, path, allowed=True)
+        tilted = tilt.corrected
+        findings += tilt.findings
+    to_axial = False
+    if axial:
+        step = geometry.affine_lps[:3, 0]
+        to_axial, notes = check_obliqueness(
+            step / np.linalg.norm(step), path, resample=corrections.resample
+        )
+        findings += notes
+    wanted = geometry
+    if tilted:
+        wanted = upright_grid(
+            stack, float(stack.along_mm[0]), geometry.spacing_mm[0], len(stack.along_mm)
+        )
+    return FittedGrid(stack, wanted, corrected=tilted, to_axial=to_axial), findings
 
 
 def write_nifti(
@@ -117,7 +157,8 @@ def write_nifti(
     Args:
         path: A name ending in ``.nii`` or ``.nii.gz``; its folder must exist.
         array: (z, y, x) of the geometry's shape: bool, uint8, int16 or float32.
-        geometry: The grid; sform and qform carry it as scanner coordinates.
+        geometry: The grid; sform and qform carry it as scanner coordinates, of a
+            tilted one only the sform, for a qform cannot be sheared.
 
     Returns:
         The path.
@@ -148,7 +189,7 @@ def write_nifti(
     affine = geometry.affine_ras_xyz()
     image = nibabel.Nifti1Image(np.asfortranarray(values.transpose(2, 1, 0)), affine)
     image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
+    image.set_qform(affine, code=1 if geometry.tilt_deg < TILT_LIMIT_DEG else 0)
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
     if name.endswith(".gz"):
@@ -178,7 +219,7 @@ def read_mask(
     """
     source = Path(path)
     values, affine_ras, _ = load_nifti(source)
-    own = nifti_geometry(affine_ras, values.shape, source)
+    own = nifti_geometry(affine_ras, values.shape, source, sheared=True)
     array = _onto_grid(values.transpose(2, 1, 0), own, geometry, source)
     if not np.isfinite(array).all():
         raise _no_labels(source, "NaN or infinite values")

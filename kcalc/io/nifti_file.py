@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from kcalc.errors import GeometryError, InputError
 from kcalc.geometry import Geometry
-from kcalc.io.dicom_grid import TILT_LIMIT_DEG
 from kcalc.io.discovery import file_size, unreadable
+from kcalc.io.grid_corrections import TILT_LIMIT_DEG
 from kcalc.io.pixel_checks import MAX_VOXELS
 
 MAX_COMPRESSION = 1032
 """Largest ratio that deflate reaches (zlib's technical details): more is a lie."""
+MIN_DETERMINANT = 0.5
+"""Least volume of the cell of the unit axes: that of a tilt of 60 degrees."""
 MAX_EXCESS_BYTES = 1 << 26
 """Bytes that may lie before the voxels, or follow them in a compressed file."""
 
@@ -64,9 +66,20 @@ def load_nifti(
 
 
 def nifti_geometry(
-    affine_ras: npt.NDArray[np.float64], shape_xyz: tuple[int, ...], path: Path
+    affine_ras: npt.NDArray[np.float64],
+    shape_xyz: tuple[int, ...],
+    path: Path,
+    *,
+    sheared: bool = False,
 ) -> Geometry:
-    """Return the grid of a file; refuse a singular or sheared affine (C14)."""
+    """Return the grid of a file; refuse a singular or sheared affine (C14).
+
+    Args:
+        affine_ras: From index (x, y, z) to RAS mm.
+        shape_xyz: Of the file.
+        path: The file, for messages.
+        sheared: Whether the third axis may be sheared, as of a tilted gantry.
+    """
     columns = affine_ras[:3, :3]
     lengths = np.linalg.norm(columns, axis=0)
     if not np.isfinite(affine_ras).all() or np.min(lengths) < 1e-6:
@@ -77,7 +90,15 @@ def nifti_geometry(
             hint=_AGAIN,
         )
     unit = columns / lengths
-    shear = np.abs(unit.T @ unit - np.eye(3)).max()
+    if not abs(np.linalg.det(unit)) >= MIN_DETERMINANT:
+        raise GeometryError(
+            "NIFTI_AFFINE",
+            "the affine must not be singular; its axes lie almost in one plane.",
+            path=path,
+            hint=_AGAIN,
+        )
+    shears = np.abs(unit.T @ unit - np.eye(3))
+    shear = shears[0, 1] if sheared else shears.max()
     if shear > math.sin(math.radians(TILT_LIMIT_DEG)):
         angle_deg = math.degrees(math.asin(min(1.0, float(shear))))
         raise GeometryError(
@@ -85,7 +106,8 @@ def nifti_geometry(
             f"the axes must be orthogonal within {TILT_LIMIT_DEG} degrees; received "
             f"{angle_deg:.1f} degrees of shear.",
             path=path,
-            hint="Use a series scanned without gantry tilt.",
+            hint="Use a series scanned without gantry tilt, or shear the tilt away "
+            "with untilt=True (--untilt).",
         )
     x, y, z = shape_xyz[:3]
     return Geometry.from_affine_ras_xyz(affine_ras, (z, y, x))
