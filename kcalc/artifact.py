@@ -84,6 +84,9 @@ class Manifest:
         threshold: Probability at and above which a voxel is in the mask.
         candidate_hu: Value in HU that a voxel must reach to be in the mask.
         trained_on: One sentence on the training data.
+        component_share: Share of a component that must reach the threshold for the
+            component to be in the mask, whole; None takes each voxel for itself
+            (:func:`kcalc.inference.postprocess.calcium_of_slices`).
         written_with: Versions of kcalc, tensorflow and keras at export.
         signatures: Entry points by name; none for a ``.keras`` file.
         files: sha256 of each file, by its path relative to the folder.
@@ -97,6 +100,7 @@ class Manifest:
     threshold: float
     candidate_hu: float
     trained_on: str
+    component_share: float | None = None
     written_with: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +121,7 @@ class Manifest:
             threshold=float(values["threshold"]),
             candidate_hu=float(values["candidate_hu"]),
             trained_on=str(values["trained_on"]),
+            component_share=values.get("component_share"),
             written_with=dict(values["written_with"]),
             signatures={
                 name: Signature.from_dict(value)

@@ -177,6 +177,11 @@ SMALL = replace(
 )
 """Goes on from the best weights of ``SMALL_FIRST``, on what imitates calcium."""
 
+THRESHOLD, COMPONENT_SHARE = 0.5, 0.5
+"""From probabilities to the mask: the paper's 0.5, 130 HU and connected components.
+What it does with components is not published; here one is calcium, whole, if at least
+this share of it reaches the threshold, and else no part of it is."""
+
 MODEL_NAMES = {
     RECIPE.name: "cac_dense_ra_unet",
     SMALL.name: "cac_dense_ra_unet_small",
@@ -271,10 +276,14 @@ def evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
     from kcalc.training.finished import best_model, write_evaluation
 
     model = best_model(recipe, arguments.out)
-    network = open_network(model, input_spec=recipe.input_spec)
+    network = replace(
+        open_network(model, input_spec=recipe.input_spec),
+        threshold=THRESHOLD,
+        component_share=COMPONENT_SHARE,
+    )
     comparisons = []
     for comparison in compare_split(
-        lambda volume: predict(network, volume, threshold=recipe.threshold).mask,
+        lambda volume: predict(network, volume).mask,
         CaseStore(arguments.out / STORE_FILE),
     ):
         comparisons.append(comparison)
@@ -313,6 +322,8 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
         real_scans=read_record(real_scans, made_by=real_command)
         if real_scans.exists()
         else None,
+        threshold=THRESHOLD,
+        component_share=COMPONENT_SHARE,
         limitations=LIMITATIONS,
         changes=[f"Trained with kcalc {run['versions']['kcalc']}.", *CHANGES[name]],
     )
@@ -321,7 +332,8 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
         out / "export" / name,
         input_spec=recipe.input_spec,
         name=name,
-        threshold=recipe.threshold,
+        threshold=THRESHOLD,
+        component_share=COMPONENT_SHARE,
         trained_on=SIMULATED if arguments.data is None else LABELLED,
         model_card=card,
         recipe_json=out / "recipe.json",

@@ -55,6 +55,8 @@ def model_card(
     store: CaseStore,
     evaluation: Mapping[str, Any],
     real_scans: Mapping[str, Any] | None,
+    threshold: float,
+    component_share: float | None,
     limitations: Sequence[str],
     changes: Sequence[str],
 ) -> str:
@@ -69,6 +71,8 @@ def model_card(
         store: The cases.
         evaluation: What :func:`kcalc.evaluation.figures` gave.
         real_scans: What ``benchmarks/real_scans.py`` wrote, or None.
+        threshold: Probability at and above which a voxel gets the network's vote.
+        component_share: Share of a component that makes it calcium, or None.
         limitations: Lines on what is known to go wrong.
         changes: Lines of the change log.
     """
@@ -81,6 +85,7 @@ def model_card(
         f"Kept: epoch {best['epoch']} of {recipe['training']['epochs']}, the best by "
         f"pixel F1 on validation slices, {best['val_f1']:.3f} (probability >= "
         f"{recipe['threshold']} and >= 130 HU).",
+        f"Mask: {_mask_rule(threshold, component_share)}",
     )
     return "\n".join(
         (
@@ -92,6 +97,16 @@ def model_card(
             _TAIL,
             f"## Change log\n{_bullets(changes)}\n",
         )
+    )
+
+
+def _mask_rule(threshold: float, component_share: float | None) -> str:
+    voxel = f"probability >= {threshold} and >= 130 HU"
+    if component_share is None:
+        return f"voxels of {voxel}."
+    return (
+        "each 8-connected component of a slice's voxels >= 130 HU, whole, if at least "
+        f"{component_share:.0%} of it has {voxel}; else no part of it."
     )
 
 

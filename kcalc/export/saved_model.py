@@ -45,6 +45,7 @@ from kcalc.inference.network import (
     check_stack_model,
     probability_function,
 )
+from kcalc.inference.postprocess import check_component_share
 from kcalc.preparation import InputSpec
 
 _TEMPORARY_PREFIX = "unfinished-"
@@ -59,6 +60,7 @@ def export_saved_model(
     task: str = "coronary_calcium",
     labels: Sequence[str] = ("coronary_calcium",),
     threshold: float = 0.5,
+    component_share: float | None = None,
     batch_slices: int = 1,
     trained_on: str = "",
     model_card: str | None = None,
@@ -78,6 +80,9 @@ def export_saved_model(
         task: What the model finds.
         labels: Name of the mask's value 1.
         threshold: Probability at and above which a voxel is in the mask, in (0, 1).
+        component_share: Share of a component, in (0, 1], that must reach the
+            threshold for the component to be in the mask, whole; None takes each voxel
+            for itself (:func:`kcalc.inference.postprocess.calcium_of_slices`).
         batch_slices: Slices per call of the network in ``segment``; memory grows with
             it.
         trained_on: One sentence on the training data, for manifest and card.
@@ -96,7 +101,9 @@ def export_saved_model(
     """
     check_finite_weights(model)
     check_stack_model(model, input_spec)
-    manifest = _manifest(directory, input_spec, name, task, labels, threshold)
+    manifest = _manifest(
+        directory, input_spec, name, task, labels, threshold, component_share
+    )
     manifest = replace(
         manifest, trained_on=trained_on, signatures=describe_signatures(input_spec)
     )
@@ -139,6 +146,7 @@ def save_keras_model(
     task: str = "coronary_calcium",
     labels: Sequence[str] = ("coronary_calcium",),
     threshold: float = 0.5,
+    component_share: float | None = None,
     trained_on: str = "",
 ) -> Path:
     """Write a ``.keras`` file with its manifest beside it, replacing older ones.
@@ -156,7 +164,9 @@ def save_keras_model(
         raise ValueError(f"path must end in .keras. Received: path={path}")
     check_finite_weights(model)
     check_stack_model(model, input_spec)
-    manifest = _manifest(path, input_spec, name or path.stem, task, labels, threshold)
+    manifest = _manifest(
+        path, input_spec, name or path.stem, task, labels, threshold, component_share
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=_TEMPORARY_PREFIX, dir=path.parent
@@ -181,12 +191,14 @@ def _manifest(
     task: str,
     labels: Sequence[str],
     threshold: float,
+    component_share: float | None,
 ) -> Manifest:
     """Return the manifest as far as the arguments give it, and check them."""
     if not 0.0 < threshold < 1.0:
         raise ValueError(
             f"threshold must lie between 0 and 1. Received: threshold={threshold}"
         )
+    check_component_share(component_share)
     if isinstance(labels, str) or len(labels) != 1:
         raise ValueError(
             f"labels must name the one class of the network. Received: {labels!r}"
@@ -200,6 +212,7 @@ def _manifest(
         threshold=float(threshold),
         candidate_hu=AGATSTON_THRESHOLD_HU,
         trained_on="",
+        component_share=component_share,
         written_with={
             "kcalc": __version__,
             "tensorflow": tf.__version__,
@@ -224,6 +237,7 @@ def _write_graph(
             manifest.input_spec,
             threshold=manifest.threshold,
             candidate_hu=int(manifest.candidate_hu),
+            component_share=manifest.component_share,
             batch_slices=batch_slices,
         ),
     }

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from kcalc.artifact import Signature, TensorInfo
+from kcalc.export.components import vote
 from kcalc.preparation import InputSpec
 
 GraphFunction = Callable[..., Any]
@@ -79,6 +80,7 @@ def segment_signature(
     *,
     threshold: float,
     candidate_hu: int,
+    component_share: float | None,
     batch_slices: int,
 ) -> Any:
     """Return ``segment``: a scan in, its mask out.
@@ -91,6 +93,8 @@ def segment_signature(
         input_spec: What the network takes.
         threshold: Probability at and above which a voxel is in the mask.
         candidate_hu: Value in HU that a voxel must reach to be in the mask.
+        component_share: Share of a component that makes it part of the mask, or None
+            (:func:`kcalc.inference.postprocess.calcium_of_slices`).
         batch_slices: Slices per call of the network.
 
     Returns:
@@ -135,7 +139,10 @@ def segment_signature(
                 for offset in range(-half, half + 1)
             ]
             output = probabilities(tf.stack(neighbours, axis=-1))
-            found = (output >= threshold) & (tf.gather(hu, batch) >= candidate_hu)
+            candidates = tf.gather(hu, batch) >= candidate_hu
+            found = (output >= threshold) & candidates
+            if component_share is not None:
+                found = vote(found, candidates, component_share)
             mask = tf.tensor_scatter_nd_update(
                 mask, batch[:, None], tf.cast(found, tf.uint8)
             )

@@ -42,6 +42,8 @@ class Network:
         labels: Names of the mask's values 1, 2, ... in order.
         threshold: Probability at and above which a voxel is in the mask.
         candidate_hu: Value in HU that a voxel must reach to be in the mask.
+        component_share: Share of a component that makes it part of the mask, or None
+            (:func:`kcalc.inference.postprocess.calcium_of_slices`).
         manifest: The model's manifest, or None for a model that has none.
         size_yx: Rows and columns the network is fixed to; None where any will do.
     """
@@ -51,6 +53,7 @@ class Network:
     labels: tuple[str, ...] = DEFAULT_LABELS
     threshold: float = DEFAULT_THRESHOLD
     candidate_hu: float = AGATSTON_THRESHOLD_HU
+    component_share: float | None = None
     manifest: Manifest | None = None
     size_yx: tuple[int | None, int | None] = (None, None)
 
@@ -144,6 +147,7 @@ def _with_manifest(
         manifest.labels,
         manifest.threshold,
         manifest.candidate_hu,
+        manifest.component_share,
         manifest,
         size_yx,
     )

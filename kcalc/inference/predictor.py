@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from kcalc.errors import IntensityError, ModelError, ResourceError
 from kcalc.inference.opening import Network, open_network
+from kcalc.inference.postprocess import calcium_of_slices
 from kcalc.orientation import lps_view
 from kcalc.preparation import InputSpec, stack_indices
 from kcalc.volume import Volume
@@ -57,9 +58,10 @@ def predict(
     The network sees the volume in LPS order (:func:`lps_view`), a stack of slices
     round each slice that has a candidate voxel (>= 130 HU); all other slices are
     skipped, since nothing below that is calcium. A voxel is in the mask if its
-    probability reaches ``threshold`` and its value 130 HU. Fractional HU are compared
-    before they are rounded for the network. A SavedModel's ``segment`` gives the same
-    mask.
+    probability reaches ``threshold`` and its value 130 HU; or, where the model's
+    manifest says so, with its whole component (:mod:`kcalc.inference.postprocess`).
+    Fractional HU are compared before they are rounded for the network. A SavedModel's
+    ``segment`` gives the same mask.
 
     Args:
         model: As :func:`open_network`, or what that returned.
@@ -115,7 +117,9 @@ def predict(
         began = time.perf_counter()
         output = _run(network, np.ascontiguousarray(stack))
         seconds += time.perf_counter() - began
-        mask_view[batch] = (output >= cut) & (hu[batch] >= network.candidate_hu)
+        mask_view[batch] = calcium_of_slices(
+            output, hu[batch] >= network.candidate_hu, cut, network.component_share
+        )
         if probability is not None:
             lps_view(probability, volume.geometry)[batch] = output
         if progress is not None:

@@ -1,0 +1,168 @@
+"""Components that a network voted for: in NumPy and in the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
+
+import kcalc
+from kcalc.artifact import read_manifest
+from kcalc.export import export_saved_model, save_keras_model
+from kcalc.export.components import component_of_voxels, vote
+from kcalc.geometry import Geometry
+from kcalc.inference.postprocess import calcium_of_slices
+from kcalc.preparation import InputSpec
+from kcalc.volume import Volume
+
+SPEC = InputSpec(
+    window_hu=(-200.0, 800.0), stack=1, multiple_zyx=(1, 1, 1), context="slice"
+)
+MASKS = hnp.arrays(
+    np.bool_, st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12))
+)
+
+
+def row(*values: float) -> np.ndarray:
+    return np.array([[values]])
+
+
+# --- the vote -------------------------------------------------------------------
+
+
+def test_without_a_share_each_voxel_stands_for_itself():
+    mask = calcium_of_slices(
+        row(0.9, 0.4, 0.5),
+        row(1, 1, 0).astype(bool),
+        threshold=0.5,
+        component_share=None,
+    )
+    assert mask.tolist() == [[[True, False, False]]]
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.5, True), (0.51, False)])
+def test_a_component_is_kept_whole_from_the_share_on(share: float, kept: bool):
+    mask = calcium_of_slices(
+        row(0.9, 0.9, 0.1, 0.1), np.ones((1, 1, 4), bool), 0.5, share
+    )
+    assert mask.tolist() == [[[kept] * 4]]
+
+
+def test_components_end_at_their_slice_and_join_over_corners():
+    candidates = np.zeros((2, 3, 3), bool)
+    candidates[0, 0, 0] = candidates[0, 1, 1] = True
+    candidates[1, 1, 1] = True
+    probability = np.zeros((2, 3, 3))
+    probability[0, 0, 0] = 1.0
+    mask = calcium_of_slices(probability, candidates, 0.5, 0.5)
+    assert mask[0].sum() == 2
+    assert not mask[1].any()
+
+
+def test_a_vote_below_the_candidate_hu_counts_for_nothing():
+    mask = calcium_of_slices(row(1.0, 0.0), row(0, 1).astype(bool), 0.5, 0.5)
+    assert not mask.any()
+
+
+# --- the graph ------------------------------------------------------------------
+
+
+@given(mask=MASKS)
+@settings(max_examples=50, deadline=None)
+def test_components_in_the_graph_are_those_of_scipy(mask: np.ndarray):
+    index, component = (t.numpy() for t in component_of_voxels(tf.constant(mask)))
+    assert np.array_equal(index, np.argwhere(mask))
+    structure = np.zeros((3, 3, 3), int)
+    structure[1] = 1
+    expected = ndimage.label(mask, structure)[0][mask]
+    pairs = set(zip(component.tolist(), expected.tolist(), strict=True))
+    assert len(pairs) == len(set(component.tolist())) == len(set(expected.tolist()))
+    # The number of a component is that of its first voxel.
+    assert all(
+        np.flatnonzero(component == number)[0] == number for number in set(component)
+    )
+
+
+def test_a_long_winding_component_is_one():
+    mask = np.zeros((1, 41, 41), bool)
+    mask[0, ::2] = True
+    mask[0, 1::4, -1] = True
+    mask[0, 3::4, 0] = True
+    component = component_of_voxels(tf.constant(mask))[1].numpy()
+    assert set(component) == {0}
+
+
+@given(data=st.data(), mask=MASKS, share=st.sampled_from([0.1, 1 / 3, 0.5, 1.0]))
+@settings(max_examples=50, deadline=None)
+def test_the_vote_in_the_graph_equals_the_vote_outside(data, mask, share):
+    probability = data.draw(
+        hnp.arrays(np.float32, mask.shape, elements=st.sampled_from([0.0, 0.5, 1.0]))
+    )
+    votes = tf.constant((probability >= 0.5) & mask)
+    in_graph = vote(votes, tf.constant(mask), share).numpy()
+    assert np.array_equal(in_graph, calcium_of_slices(probability, mask, 0.5, share))
+
+
+# --- a model that says so -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bright() -> keras.Model:
+    """A network that votes for what exceeds 300 HU."""
+    image = keras.Input((None, None, 1))
+    output = keras.layers.Conv2D(1, 1, activation="sigmoid")(image)
+    model = keras.Model(image, output)
+    model.set_weights([np.full((1, 1, 1, 1), 100.0), np.array([-50.0])])
+    return model
+
+
+@pytest.fixture(scope="module")
+def scan() -> Volume:
+    """Random HU; some slices have bright spots in larger components."""
+    rng = np.random.default_rng(5)
+    array = ndimage.gaussian_filter(rng.normal(0, 1, (6, 40, 44)), (0, 1.6, 1.6))
+    array = np.int16(100 + 1300 * array)
+    array[3] = -100
+    return Volume(array, Geometry.axial(array.shape, (3.0, 0.5, 0.5)))
+
+
+def test_predict_and_segment_give_the_same_mask_with_components(
+    bright: keras.Model, scan: Volume, tmp_path: Path
+):
+    version = export_saved_model(
+        bright, tmp_path / "model", input_spec=SPEC, component_share=0.5, batch_slices=2
+    )
+    assert read_manifest(version).component_share == 0.5
+    loaded = tf.saved_model.load(str(version))
+    served = loaded.signatures["segment"](
+        hu=tf.constant(scan.array), spacing_mm=tf.constant([3.0, 0.5, 0.5])
+    )["mask"].numpy()
+    mask = kcalc.predict(version, scan).mask
+    by_voxel = kcalc.predict(bright, scan, input_spec=SPEC).mask
+    assert np.array_equal(served > 0, mask)
+    assert (mask & ~by_voxel).any()
+    assert (by_voxel & ~mask).any()
+
+
+def test_a_keras_file_keeps_the_share(
+    bright: keras.Model, scan: Volume, tmp_path: Path
+):
+    path = save_keras_model(
+        bright, tmp_path / "m.keras", input_spec=SPEC, component_share=0.5
+    )
+    expected = kcalc.predict(bright, scan, input_spec=SPEC)
+    found = kcalc.predict(path, scan)
+    assert (found.mask != expected.mask).any()
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_a_share_out_of_range_is_refused(bright: keras.Model, share: float, tmp_path):
+    with pytest.raises(ValueError, match="component_share"):
+        export_saved_model(bright, tmp_path, input_spec=SPEC, component_share=share)
