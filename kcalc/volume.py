@@ -25,7 +25,10 @@ class Finding:
 class Acquisition:
     """How a scan was made, as far as its file says; None where it does not.
 
-    No field identifies a patient.
+    No field identifies a patient. Whether an ECG steered the scan, a tin filter
+    hardened its beam or its values are those of a mono- or multi-energy image is told
+    from several DICOM attributes (:mod:`kcalc.io.technique`); None says that the file
+    does not state the first.
     """
 
     modality: str | None = None
@@ -40,6 +43,9 @@ class Acquisition:
     study_uid: str | None = None
     series_uid: str | None = None
     frame_of_reference_uid: str | None = None
+    ecg_gated: bool | None = None
+    tin_filter: bool = False
+    spectral: bool = False
 
 
 @dataclass(frozen=True)

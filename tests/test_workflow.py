@@ -19,7 +19,7 @@ from kcalc.io import read_volume
 from kcalc.io.nifti import read_mask, write_nifti
 from kcalc.phantoms import write_dicom_series
 from kcalc.volume import Acquisition, Volume
-from kcalc.workflow import render_phantom, score_scan
+from kcalc.workflow import ScoreOptions, render_phantom, score_scan
 
 FILES = ["lesions.csv", "mask.nii.gz", "report.html", "score.json"]
 
@@ -229,6 +229,56 @@ def test_hundred_kilovolts_are_scored_at_130_hu_with_one_warning(mask_file, tmp_
 
 
 # --- with a network -------------------------------------------------------------
+
+
+def test_adapted_thresholds_are_used_on_request_alone(mask_file, tmp_path):
+    write_dicom_series(make_scan(kvp=80.0), tmp_path / "series")
+    result = score_scan(
+        tmp_path / "series",
+        tmp_path / "out",
+        mask_path=mask_file,
+        options=ScoreOptions(kvp_adapted=True),
+    )
+    # 80 kVp: 177/271/408/544. 250 HU weighs 1, 420 HU weighs 3; 0.5625 mm2 a pixel.
+    assert result.score.agatston == pytest.approx(6 * 0.5625 + 4 * 0.5625 * 3)
+    assert result.record["rule"]["name"] == "agatston_1990_kvp_adapted"
+    (warning,) = [f for f in result.record["findings"] if f["code"] == "KVP"]
+    assert "177 HU" in warning["message"]
+
+
+def test_a_scan_that_must_not_be_adapted_is_scored_at_130_hu_and_says_why(
+    mask_file, tmp_path
+):
+    write_dicom_series(
+        make_scan(kvp=100.0), tmp_path / "series", series_description="CaSc Sn100"
+    )
+    result = score_scan(
+        tmp_path / "series",
+        tmp_path / "out",
+        mask_path=mask_file,
+        options=ScoreOptions(kvp_adapted=True),
+    )
+    assert result.score.rule.threshold_hu == 130
+    messages = {f["code"]: f["message"] for f in result.record["findings"]}
+    assert "tin filter" in messages["KVP_NOT_ADAPTED"]
+
+
+def test_a_photon_energy_needs_no_tube_voltage(mask_file, tmp_path):
+    write_dicom_series(make_scan(kvp=None), tmp_path / "series")
+    result = score_scan(
+        tmp_path / "series",
+        tmp_path / "out",
+        mask_path=mask_file,
+        options=ScoreOptions(kev=40),
+    )
+    # 40 keV: 339/515/773/1029, so only the four voxels of 420 HU count, weight 1.
+    assert result.score.agatston == pytest.approx(4 * 0.5625)
+    assert "KEV" in {f["code"] for f in result.record["findings"]}
+
+
+def test_photon_energy_and_adapted_voltage_exclude_each_other():
+    with pytest.raises(ValueError, match="give one"):
+        ScoreOptions(kvp_adapted=True, kev=70)
 
 
 def _bright_network(candidate_hu: float = 130):

@@ -69,6 +69,20 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="tube voltage in kV, for scans that do not state it",
     )
+    beam = parser.add_mutually_exclusive_group()
+    beam.add_argument(
+        "--kvp-adapted",
+        action="store_true",
+        help="score at the thresholds of the scan's tube voltage (70 to 150 kVp) "
+        "instead of at 130 HU",
+    )
+    beam.add_argument(
+        "--kev",
+        type=arguments.positive,
+        metavar="N",
+        help="the scan is a mono-energetic image of N keV (40 to 190): score it at the "
+        "thresholds of that energy",
+    )
     option(
         "--series",
         metavar="ID",
@@ -85,7 +99,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from kcalc.workflow import score_scan
+    from kcalc.workflow import ScoreOptions, score_scan
 
     with progress_on_stderr() as progress:
         result = score_scan(
@@ -97,6 +111,7 @@ def _run(options: argparse.Namespace) -> None:
             mass_calibration=options.mass_calibration,
             tube_voltage_kvp=options.tube_voltage_kvp,
             series=options.series,
+            options=ScoreOptions(kvp_adapted=options.kvp_adapted, kev=options.kev),
             progress=progress,
         )
     tell(f"{result.timing()}\n")

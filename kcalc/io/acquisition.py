@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kcalc.errors import InputError
 from kcalc.io.dicom_header import SliceHeader
+from kcalc.io.technique import has_tin_filter, is_ecg_gated, is_spectral
 from kcalc.volume import Acquisition, Finding
 
 STANDARD_KVP = 120.0
@@ -53,6 +54,9 @@ def acquisition_facts(
         study_uid=studies.pop() if len(studies) == 1 else None,
         series_uid=first.get("SeriesInstanceUID") or None,
         frame_of_reference_uid=first.get("FrameOfReferenceUID") or None,
+        ecg_gated=is_ecg_gated(first),
+        tin_filter=has_tin_filter(first),
+        spectral=is_spectral(first),
     )
     return facts, findings
 

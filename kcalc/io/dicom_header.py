@@ -48,6 +48,8 @@ _TEXT_KEYWORDS = (
     *("PhotometricInterpretation", "LossyImageCompression", "NumberOfFrames"),
     *("TriggerTime", "NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier"),
     *("ReconstructionDiameter", "AcquisitionTime"),
+    *("CardiacSynchronizationTechnique", "ScanOptions", "FilterMaterial"),
+    *("FilterType", "SeriesDescription", "ProtocolName", "MultienergyCTAcquisition"),
 )
 _INTEGER_KEYWORDS = (
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),

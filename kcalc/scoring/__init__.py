@@ -5,6 +5,7 @@ from kcalc.scoring.lesions import Lesion, VesselScore
 from kcalc.scoring.presets import RULES, rule
 from kcalc.scoring.risk import cac_drs, risk_category
 from kcalc.scoring.rules import KvpRow, ScoringRule
+from kcalc.scoring.voltage import adaptation_obstacle, kev_adapted, kvp_adapted
 
 __all__ = [
     "RULES",
@@ -13,8 +14,11 @@ __all__ = [
     "Lesion",
     "ScoringRule",
     "VesselScore",
+    "adaptation_obstacle",
     "cac_drs",
     "calcium_score",
+    "kev_adapted",
+    "kvp_adapted",
     "risk_category",
     "rule",
 ]

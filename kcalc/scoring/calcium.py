@@ -223,16 +223,25 @@ def _slice_factor(
 def _voltage_warnings(rule: ScoringRule, tube_voltage_kvp: float | None) -> list[str]:
     if tube_voltage_kvp is None:
         return []
-    row = rule.kvp_row(tube_voltage_kvp)
-    if row is not None and row.threshold_hu != rule.threshold_hu:
+    scanned = f"KVP: scanned at {tube_voltage_kvp:g} kVp"
+    standard = abs(tube_voltage_kvp - STANDARD_TUBE_VOLTAGE_KVP) <= 0.5
+    if rule.kvp_row(tube_voltage_kvp) is not None:
+        threshold_hu = rule.at_tube_voltage(tube_voltage_kvp).threshold_hu
+        if standard:
+            return []
         return [
-            f"KVP: scanned at {tube_voltage_kvp:g} kVp and scored at the "
-            f"{row.threshold_hu:g} HU that the rule {rule.name} has for it."
+            f"{scanned} and scored at the {threshold_hu:g} HU that the rule "
+            f"{rule.name} has for it."
         ]
-    if row is not None or abs(tube_voltage_kvp - STANDARD_TUBE_VOLTAGE_KVP) <= 0.5:
+    if any(row.threshold_hu == rule.threshold_hu for row in rule.kvp_table):
+        return [
+            f"{scanned}, but scored at the {rule.threshold_hu:g} HU that the rule "
+            f"{rule.name} has for another tube voltage."
+        ]
+    if standard:
         return []
     return [
-        f"KVP: scanned at {tube_voltage_kvp:g} kVp, scored with the thresholds of "
+        f"{scanned}, scored with the thresholds of "
         "120 kVp; calcium reads higher at lower and lower at higher tube voltage, so "
         "the score does not compare with one at 120 kVp."
     ]

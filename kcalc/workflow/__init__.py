@@ -1,6 +1,13 @@
 """Whole jobs: a path enters, a folder of results leaves, all of it or nothing."""
 
+from kcalc.workflow.options import ScoreOptions
 from kcalc.workflow.phantom import PhantomResult, render_phantom
 from kcalc.workflow.scan import ScanResult, score_scan
 
-__all__ = ["PhantomResult", "ScanResult", "render_phantom", "score_scan"]
+__all__ = [
+    "PhantomResult",
+    "ScanResult",
+    "ScoreOptions",
+    "render_phantom",
+    "score_scan",
+]

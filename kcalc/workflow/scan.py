@@ -15,7 +15,6 @@ import numpy.typing as npt
 from kcalc._version import NOTICE
 from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL
 from kcalc.artifact import find_model
-from kcalc.errors import UnfitError
 from kcalc.report import (
     lesion_pictures,
     lesions_csv,
@@ -31,6 +30,7 @@ from kcalc.scoring.components import find_components
 from kcalc.scoring.mass import check_calibration
 from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Finding, Volume
+from kcalc.workflow.options import ScoreOptions, rule_for_beam
 
 if TYPE_CHECKING:
     import keras
@@ -110,6 +110,7 @@ def score_scan(
     mass_calibration: float | None = None,
     tube_voltage_kvp: float | None = None,
     series: str | None = None,
+    options: ScoreOptions | None = None,
     progress: Progress | None = None,
 ) -> ScanResult:
     """Score one CT scan and write its report folder, whole or not at all.
@@ -134,26 +135,35 @@ def score_scan(
         tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
         series: Which series where a folder holds several
             (:func:`kcalc.io.read_volume`).
+        options: Further choices; None for the defaults.
         progress: Called as the work goes on.
 
     Raises:
         InputError: The scan or the mask is refused.
-        UnfitError: ``KVP_UNKNOWN``, the tube voltage is neither stated nor given.
+        UnfitError: ``KVP_UNKNOWN``, the tube voltage is neither stated nor given, or
+            ``KVP_RANGE``, it has no adapted thresholds.
         ModelError: The model is missing, damaged or for another task.
         ResourceError: The output folder cannot be written, or holds something else.
         ValueError: An argument breaks these rules, such as an unknown rule.
     """
+    from kcalc.io import read_volume
     from kcalc.io.nifti import write_nifti
 
     began = time.perf_counter()
     report = progress or _silent
+    options = options or ScoreOptions()
     scoring_rule = rule_named(rule)
     check_calibration(mass_calibration)
     if model is not None and mask_path is not None:
         raise ValueError("Give a model or a mask_path, not both.")
     with result_folder(output_directory, SCORE_FILE) as folder:
         report("Reading the scan", 0, 0)
-        volume = _read_scan(input_path, series, tube_voltage_kvp)
+        volume = read_volume(
+            input_path, series=series, tube_voltage_kvp=tube_voltage_kvp
+        )
+        beam_rule, beam_findings = rule_for_beam(
+            scoring_rule, options, volume.acquisition
+        )
         if mask_path is None:
             found = _find_calcium(model, volume, report)
         else:
@@ -163,8 +173,10 @@ def score_scan(
             volume.array,
             found.mask,
             volume.spacing_mm,
-            rule=scoring_rule,
-            tube_voltage_kvp=volume.acquisition.tube_voltage_kvp,
+            rule=beam_rule,
+            tube_voltage_kvp=None
+            if options.kev is not None
+            else volume.acquisition.tube_voltage_kvp,
             slice_thickness_mm=volume.acquisition.slice_thickness_mm,
             vessels=found.mask if found.has_vessels else None,
             mass_calibration=mass_calibration,
@@ -175,7 +187,7 @@ def score_scan(
             volume,
             found.mask,
             model=found.model,
-            findings=found.findings,
+            findings=(*found.findings, *beam_findings),
             packages=found.packages,
         )
         pictures, num_left_out = lesion_pictures(
@@ -216,26 +228,6 @@ class _Found:
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Report no progress."""
-
-
-def _read_scan(
-    input_path: str | os.PathLike[str],
-    series: str | None,
-    tube_voltage_kvp: float | None,
-) -> Volume:
-    from kcalc.io import read_volume
-
-    volume = read_volume(input_path, series=series, tube_voltage_kvp=tube_voltage_kvp)
-    if volume.acquisition.tube_voltage_kvp is None:
-        raise UnfitError(
-            "KVP_UNKNOWN",
-            "A score needs the tube voltage, for the calcium threshold depends on it; "
-            "the scan does not state one.",
-            path=input_path,
-            hint="State it with --tube-voltage-kvp (tube_voltage_kvp=), for instance "
-            "120, if you know it.",
-        )
-    return volume
 
 
 def _find_calcium(
