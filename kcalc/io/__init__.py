@@ -16,6 +16,7 @@ from kcalc.volume import Volume
 __all__ = ["read_volume"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+MHD_SUFFIXES = (".mhd", ".mha")
 
 
 def read_volume(
@@ -33,7 +34,7 @@ def read_volume(
 
     Args:
         path: A DICOM folder (searched with its subfolders), a DICOM file, or a file
-            ending in ``.nii`` or ``.nii.gz``.
+            ending in ``.nii``, ``.nii.gz``, ``.mhd`` or ``.mha``.
         series: Which DICOM series, where several fit; see
             :func:`kcalc.io.dicom_series.read_dicom_series`.
         modality: Wanted modality; a DICOM scan of another one is refused.
@@ -63,17 +64,20 @@ def read_volume(
 
     source = Path(path)
     corrections = GridCorrections(allow_gap, untilt, resample)
-    if source.name.lower().endswith(NIFTI_SUFFIXES) and not source.is_dir():
-        from kcalc.io.nifti import read_nifti
-
+    name = source.name.lower()
+    if not source.is_dir() and name.endswith((*NIFTI_SUFFIXES, *MHD_SUFFIXES)):
         if series is not None:
             raise InputError(
                 "SERIES_UNKNOWN",
-                "series= names a DICOM series; a NIfTI file has none.",
+                "series= names a DICOM series; a NIfTI or MetaImage file has none.",
                 path=source,
                 hint="Leave out series= (--series).",
             )
-        return read_nifti(
+        if name.endswith(NIFTI_SUFFIXES):
+            from kcalc.io.nifti import read_nifti as read_file
+        else:
+            from kcalc.io.metaimage import read_metaimage as read_file
+        return read_file(
             source,
             modality=modality,
             unit=unit,

@@ -1,7 +1,6 @@
 """NIfTI in and out: scans and masks enter as (z, y, x), masks leave whole.
 
-A NIfTI file says neither its unit nor its tube voltage; kcalc accepts values that can
-be HU, says so in a finding, and leaves the voltage unknown.
+A scan's values are taken as ``kcalc.io.stored_volume`` tells.
 """
 
 from __future__ import annotations
@@ -14,27 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.errors import GeometryError, InputError, IntensityError
 from kcalc.files import whole_or_absent
 from kcalc.geometry import Geometry
-from kcalc.io.acquisition import given_voltage
-from kcalc.io.dicom_pixels import PixelTally, replace_padding
-from kcalc.io.grid_corrections import (
-    NO_CORRECTION,
-    TILT_LIMIT_DEG,
-    FittedGrid,
-    GridCorrections,
-    corrected_volume,
-)
-from kcalc.io.intensity import check_hounsfield
+from kcalc.io.grid_corrections import NO_CORRECTION, TILT_LIMIT_DEG, GridCorrections
+from kcalc.io.mask_grid import turn_onto_grid, whole_labels
 from kcalc.io.nifti_file import load_nifti, nifti_geometry
-from kcalc.io.slice_positions import check_obliqueness, check_tilt
-from kcalc.regrid import upright_grid
-from kcalc.slices import SliceStack
-from kcalc.volume import Acquisition, Finding, Volume
-
-GRID_LIMIT_VOXELS = 0.1
-"""How far a mask's corner may lie off the scan's voxel centres."""
+from kcalc.io.stored_volume import orientation_unknown, stored_volume
+from kcalc.volume import Volume
 
 
 def read_nifti(
@@ -67,84 +52,20 @@ def read_nifti(
         IntensityError: ``HU_NAN``, ``EMPTY``, ``HU_RANGE``.
     """
     source = Path(path)
-    is_ct = modality.upper() == "CT"
-    hounsfield = unit == "HU" or (unit is None and is_ct)
     values, affine, has_orientation = load_nifti(source)
-    if values.shape[2] < 2:
-        raise GeometryError(
-            "GEOM_SINGLE",
-            f"a volume needs at least 2 slices; received {values.shape[2]}.",
-            path=source,
-            hint="Give the whole series.",
-        )
-    geometry = nifti_geometry(affine, values.shape, source, sheared=corrections.untilt)
-    grid, findings = _wanted_grid(geometry, source, corrections, axial=is_ct)
-    if not has_orientation:
-        message = "The file has no qform and no sform; left and right are unknown."
-        findings.append(Finding("ORIENTATION_UNKNOWN", message, "warning"))
-    num_bad = int(np.count_nonzero(~np.isfinite(values)))
-    if num_bad:
-        raise IntensityError(
-            "HU_NAN",
-            f"all values must be finite; {num_bad} of {values.size} are NaN or "
-            "infinite.",
-            path=source,
-            hint="Replace them at the source; kcalc does not guess them.",
-        )
-    tally = PixelTally()
-    array = _as_volume_array(values, tally, hounsfield=hounsfield)
-    if hounsfield:
-        replace_padding(array, tally)
-        findings += tally.findings()
-        findings += check_hounsfield(array, source)
-    array, geometry, stored = corrected_volume(
-        array, grid, source, hounsfield=hounsfield
+    return stored_volume(
+        values.transpose(2, 1, 0),
+        nifti_geometry(affine, values.shape, source, sheared=corrections.untilt),
+        source,
+        file_format="NIfTI",
+        modality=modality,
+        unit=unit,
+        tube_voltage_kvp=tube_voltage_kvp,
+        corrections=corrections,
+        findings=()
+        if has_orientation
+        else (orientation_unknown("qform and no sform"),),
     )
-    if hounsfield and unit is None:
-        message = "NIfTI names no unit; the values can be HU and were taken as HU."
-        findings.append(Finding("UNIT_ASSUMED", message, "warning"))
-    kvp = None
-    if tube_voltage_kvp is not None:
-        kvp = given_voltage(tube_voltage_kvp, source)
-        message = f"The caller gave {kvp:g} kVp; the file says nothing usable."
-        findings.append(Finding("KVP_GIVEN", message, "note"))
-    elif is_ct:
-        message = "The tube voltage is unknown; a score needs it from the caller."
-        findings.append(Finding("KVP_UNKNOWN", message, "warning"))
-    return Volume(
-        array=array,
-        geometry=geometry,
-        unit="HU" if hounsfield else "arbitrary",
-        acquisition=Acquisition(modality=modality.upper(), tube_voltage_kvp=kvp),
-        findings=tuple(findings),
-        source=stored,
-    )
-
-
-def _wanted_grid(
-    geometry: Geometry, path: Path, corrections: GridCorrections, *, axial: bool
-) -> tuple[FittedGrid, list[Finding]]:
-    """Return where the slices lie and are wanted, and what there is to say of it."""
-    stack = SliceStack.from_geometry(geometry)
-    findings: list[Finding] = []
-    tilted = False
-    if corrections.untilt:
-        tilt = check_tilt(stack.corners_xyz_mm, stack.normal, path, allowed=True)
-        tilted = tilt.corrected
-        findings += tilt.findings
-    to_axial = False
-    if axial:
-        step = geometry.affine_lps[:3, 0]
-        to_axial, notes = check_obliqueness(
-            step / np.linalg.norm(step), path, resample=corrections.resample
-        )
-        findings += notes
-    wanted = geometry
-    if tilted:
-        wanted = upright_grid(
-            stack, float(stack.along_mm[0]), geometry.spacing_mm[0], len(stack.along_mm)
-        )
-    return FittedGrid(stack, wanted, corrected=tilted, to_axial=to_axial), findings
 
 
 def write_nifti(
@@ -220,73 +141,5 @@ def read_mask(
     source = Path(path)
     values, affine_ras, _ = load_nifti(source)
     own = nifti_geometry(affine_ras, values.shape, source, sheared=True)
-    array = _onto_grid(values.transpose(2, 1, 0), own, geometry, source)
-    if not np.isfinite(array).all():
-        raise _no_labels(source, "NaN or infinite values")
-    rounded = np.rint(array) if array.dtype.kind == "f" else array
-    low, high = array.min(), array.max()
-    if (array != rounded).any():
-        raise _no_labels(source, f"fractions between {low} and {high}")
-    if low < 0 or high > 255:
-        raise _no_labels(source, f"values from {low} to {high}")
-    return np.ascontiguousarray(rounded, dtype=np.uint8)
-
-
-def _no_labels(path: Path, received: str) -> InputError:
-    """Return the refusal of a mask whose values are no labels (C15)."""
-    return InputError(
-        "MASK_VALUES",
-        f"a mask must hold whole labels from 0 to 255; received {received}.",
-        path=path,
-        hint="Save it as a label map, without interpolation.",
-    )
-
-
-def _as_volume_array(
-    values: npt.NDArray[Any], tally: PixelTally, *, hounsfield: bool
-) -> npt.NDArray[Any]:
-    """Return (z, y, x) int16 of whole HU, else float32; own memory."""
-    turned = values.transpose(2, 1, 0)
-    if not hounsfield:
-        return np.array(turned, dtype=np.float32, order="C")
-    if turned.dtype.kind == "f":
-        whole = np.rint(turned)
-        if not np.array_equal(whole, turned):
-            return np.array(turned, dtype=np.float32, order="C")
-        turned = whole
-    info = np.iinfo(np.int16)
-    tally.num_clipped += int(np.count_nonzero(turned > info.max))
-    return np.array(np.clip(turned, info.min, info.max), dtype=np.int16, order="C")
-
-
-def _onto_grid(
-    array_zyx: npt.NDArray[Any], own: Geometry, wanted: Geometry, path: Path
-) -> npt.NDArray[Any]:
-    """Return the array turned onto the wanted grid, if only flips are needed."""
-    turn = np.linalg.inv(wanted.affine_lps) @ own.affine_lps
-    signs = np.rint(turn[:3, :3])
-    permutation = np.abs(signs).sum(axis=0).tolist() == [1, 1, 1]
-    if permutation and abs(np.linalg.det(signs)) == 1:
-        axes = [int(np.abs(row).argmax()) for row in signs]
-        turned = array_zyx.transpose(axes)
-        flipped = [k for k in range(3) if signs[k, axes[k]] < 0]
-        turned = np.flip(turned, tuple(flipped))
-        corners = np.array(
-            [[0 if k & bit else 1 for bit in (4, 2, 1)] for k in range(8)]
-        ) * (np.array(own.shape_zyx) - 1)
-        found = corners @ turn[:3, :3].T + turn[:3, 3]
-        exact = corners @ signs.T
-        exact[:, flipped] += np.array(turned.shape)[flipped] - 1
-        close = np.abs(found - exact).max() <= GRID_LIMIT_VOXELS
-        if turned.shape == wanted.shape_zyx and close:
-            return turned
-    spacing = "x".join(f"{s:.3f}" for s in own.spacing_mm)
-    expected = "x".join(f"{s:.3f}" for s in wanted.spacing_mm)
-    raise InputError(
-        "MASK_GRID",
-        f"a mask must lie on the scan's grid of {wanted.shape_zyx} voxels of "
-        f"{expected} mm (z, y, x); it has {own.shape_zyx} of {spacing} mm, or lies "
-        "elsewhere.",
-        path=path,
-        hint="Draw or resample it on this very scan, with nearest neighbours.",
-    )
+    array = turn_onto_grid(values.transpose(2, 1, 0), own, geometry, source)
+    return whole_labels(array, source)

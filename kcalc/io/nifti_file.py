@@ -71,6 +71,7 @@ def nifti_geometry(
     path: Path,
     *,
     sheared: bool = False,
+    code: str = "NIFTI_AFFINE",
 ) -> Geometry:
     """Return the grid of a file; refuse a singular or sheared affine (C14).
 
@@ -79,12 +80,13 @@ def nifti_geometry(
         shape_xyz: Of the file.
         path: The file, for messages.
         sheared: Whether the third axis may be sheared, as of a tilted gantry.
+        code: Code of the refusal, for other formats.
     """
     columns = affine_ras[:3, :3]
     lengths = np.linalg.norm(columns, axis=0)
     if not np.isfinite(affine_ras).all() or np.min(lengths) < 1e-6:
         raise GeometryError(
-            "NIFTI_AFFINE",
+            code,
             "the affine must be finite and not singular.",
             path=path,
             hint=_AGAIN,
@@ -92,7 +94,7 @@ def nifti_geometry(
     unit = columns / lengths
     if not abs(np.linalg.det(unit)) >= MIN_DETERMINANT:
         raise GeometryError(
-            "NIFTI_AFFINE",
+            code,
             "the affine must not be singular; its axes lie almost in one plane.",
             path=path,
             hint=_AGAIN,
@@ -102,7 +104,7 @@ def nifti_geometry(
     if shear > math.sin(math.radians(TILT_LIMIT_DEG)):
         angle_deg = math.degrees(math.asin(min(1.0, float(shear))))
         raise GeometryError(
-            "NIFTI_AFFINE",
+            code,
             f"the axes must be orthogonal within {TILT_LIMIT_DEG} degrees; received "
             f"{angle_deg:.1f} degrees of shear.",
             path=path,
