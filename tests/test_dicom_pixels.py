@@ -18,7 +18,7 @@ from pydicom.uid import (
 
 import kcalc
 from kcalc.errors import InputError, IntensityError
-from kcalc.io.codestream import coded_shape
+from kcalc.io.codestream import CodedImage, coded_image
 from kcalc.io.dicom_header import SliceHeader, read_header
 from kcalc.io.dicom_pixels import read_stored
 from kcalc.io.pixel_checks import check_pixels
@@ -395,16 +395,16 @@ def test_c5_a_decoder_that_is_not_installed_is_named_with_its_extra(
 
 
 def test_the_size_inside_a_stream_is_found() -> None:
+    numbers = (300, 200, 44, 0, 100, 100, 0, 0)
     siz = b"\xff\x4f\xff\x51" + bytes(4)
-    siz += b"".join(n.to_bytes(4, "big") for n in (300, 200, 44, 0))
-    assert coded_shape(siz) == (200, 256)
-    assert coded_shape(b"\xff\xd8\xff\xf7\x00\x0b\x10\x02\x00\x01\x00\x01") == (
-        512,
-        256,
-    )
-    assert coded_shape(b"\xff\xd8") is None
-    assert coded_shape(b"RLE or anything else") is None
-    assert coded_shape(b"") is None
+    siz += b"".join(n.to_bytes(4, "big") for n in numbers) + b"\x00\x03"
+    assert coded_image(siz) == CodedImage((200, 256), 3, 6)
+    sof = b"\xff\xd8\xff\xf7\x00\x0b\x10\x02\x00\x01\x00\x01"
+    assert coded_image(sof) == CodedImage((512, 256), 1)
+    assert coded_image(siz[:41]) is None
+    assert coded_image(b"\xff\xd8") is None
+    assert coded_image(b"RLE or anything else") is None
+    assert coded_image(b"") is None
 
 
 LOSSLESS = (

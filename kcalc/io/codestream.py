@@ -1,4 +1,4 @@
-"""Picture size inside a JPEG, JPEG-LS or JPEG 2000 stream, read before decoding.
+"""What a JPEG, JPEG-LS or JPEG 2000 stream claims, read before decoding.
 
 A decoder allocates what the stream claims, whatever the DICOM header says; comparing
 the two first keeps a forged stream from taking memory (faults C5, C6).
@@ -7,6 +7,7 @@ the two first keeps a forged stream from taking memory (faults C5, C6).
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 _JPEG_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 """Markers SOF0 to SOF15, but DHT, JPG and DAC, and JPEG-LS's SOF55."""
@@ -14,34 +15,57 @@ _SOC_SIZ = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 
 
-def coded_shape(frame: bytes) -> tuple[int, int] | None:
-    """Return (rows, columns) that a compressed frame claims.
+class CodedImage(NamedTuple):
+    """Size of the picture in a stream.
+
+    Args:
+        shape_yx: Rows and columns.
+        num_samples: Samples a pixel: 1 for grey values.
+        num_tiles: Parts into which JPEG 2000 cuts it; 1 for the others.
+    """
+
+    shape_yx: tuple[int, int]
+    num_samples: int
+    num_tiles: int = 1
+
+
+def coded_image(frame: bytes) -> CodedImage | None:
+    """Return what a compressed frame claims.
 
     Args:
         frame: One frame as it stands in PixelData.
 
     Returns:
-        Rows and columns; None for RLE and for streams of another kind.
+        None for RLE, for streams of another kind, and for a header that is cut.
 
     Example:
-        >>> coded_shape(bytes.fromhex("ffd8ffc3000b10 0200 0100 01011100"))
-        (512, 256)
+        >>> coded_image(bytes.fromhex("ffd8ffc3000b10 0200 0100 01011100"))
+        CodedImage(shape_yx=(512, 256), num_samples=1, num_tiles=1)
     """
     if frame[:8] == _JP2_SIGNATURE:
         start = frame.find(_SOC_SIZ)
         frame = frame[start:] if start >= 0 else b""
-    if frame[:4] == _SOC_SIZ and len(frame) >= 24:
-        right, lower, left, upper = struct.unpack_from(">IIII", frame, 8)
-        return lower - upper, right - left
+    if frame[:4] == _SOC_SIZ and len(frame) >= 42:
+        return _jpeg2000(frame)
     if frame[:2] == b"\xff\xd8":
-        return _jpeg_shape(frame)
+        return _jpeg(frame)
     return None
 
 
-def _jpeg_shape(frame: bytes) -> tuple[int, int] | None:
+def _jpeg2000(frame: bytes) -> CodedImage:
+    """Return what the SIZ segment says (ISO/IEC 15444-1, A.5.1)."""
+    right, lower, left, upper, *tiles = struct.unpack_from(">IIIIIIII", frame, 8)
+    width, height, first_x, first_y = tiles
+    (num_samples,) = struct.unpack_from(">H", frame, 40)
+    across = -(-(right - first_x) // width) if width else 0
+    down = -(-(lower - first_y) // height) if height else 0
+    return CodedImage((lower - upper, right - left), num_samples, across * down)
+
+
+def _jpeg(frame: bytes) -> CodedImage | None:
     """Return the size in the first frame header of a JPEG stream."""
     position = 2
-    while position + 9 <= len(frame):
+    while position + 10 <= len(frame):
         if frame[position] != 0xFF:
             return None
         marker = frame[position + 1]
@@ -49,7 +73,7 @@ def _jpeg_shape(frame: bytes) -> tuple[int, int] | None:
             position += 1
             continue
         if marker in _JPEG_FRAMES:
-            rows, columns = struct.unpack_from(">HH", frame, position + 5)
-            return rows, columns
+            rows, columns, samples = struct.unpack_from(">HHB", frame, position + 5)
+            return CodedImage((rows, columns), samples)
         position += 2 + struct.unpack_from(">H", frame, position + 2)[0]
     return None

@@ -46,6 +46,7 @@ _TEXT_KEYWORDS = (
     *("ManufacturerModelName", "BodyPartExamined", "ContrastBolusAgent"),
     *("ContrastBolusRoute", "RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("PhotometricInterpretation", "LossyImageCompression", "NumberOfFrames"),
+    "PixelPresentation",
     *("TriggerTime", "NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier"),
     *("ReconstructionDiameter", "AcquisitionTime"),
     *("CardiacSynchronizationTechnique", "ScanOptions", "FilterMaterial"),
@@ -72,6 +73,9 @@ class SliceHeader:
         num_bytes: Bytes of the data set's file, after inflating.
         pixel_offset: Where the pixel bytes begin, or None without pixel data.
         pixel_bytes: Declared length, or None for encapsulated (undefined) length.
+        frame_number: Number of the frame in a multi-frame object, from 1; None for an
+            object as a whole.
+        num_frames: How many frames the object has; 1 where it is no multi-frame one.
     """
 
     path: Path
@@ -82,6 +86,8 @@ class SliceHeader:
     num_bytes: int
     pixel_offset: int | None
     pixel_bytes: int | None
+    frame_number: int | None = None
+    num_frames: int = 1
 
     def get(self, keyword: str) -> str:
         """Return a value as text, "" where it is absent or empty."""
@@ -169,16 +175,26 @@ def _refuse_cut_slice(header: SliceHeader) -> None:
 
 
 def _parse_growing(prefix: bytes, path: Path, syntax: str) -> SliceHeader:
-    """Parse the first bytes of a file, and all of it where they do not suffice."""
+    """Parse the first bytes of a file, and more of it while they do not suffice."""
     size = discovery.file_size(path)
-    if size > len(prefix):
+    wanted = len(prefix)
+    while size > wanted:
         try:
             header = _parse(prefix, path, syntax)
         except InputError:
             header = None
         if header is not None and header.pixel_offset is not None:
             return replace(header, num_bytes=size)
-        prefix = discovery.read_whole(path)
+        if wanted >= discovery.MAX_HEADER_BYTES:
+            raise InputError(
+                "BUDGET",
+                f"a header may have {discovery.MAX_HEADER_BYTES} bytes; that of this "
+                f"file of {size} bytes is longer.",
+                path=path,
+                hint="No scanner writes such a slice; remove it from the input.",
+            )
+        wanted *= 16
+        prefix = discovery.read_begin(path, wanted)
     return _parse(prefix, path, syntax)
 
 
@@ -225,7 +241,7 @@ def _values(dataset: Any) -> tuple[dict[str, str], dict[str, int]]:
     text: dict[str, str] = {}
     for keyword, tag in _tags(_TEXT_KEYWORDS):
         if tag in elements:
-            value = _as_text(elements[tag].value)
+            value = as_text(elements[tag].value)
             if value:
                 text[keyword] = value
     integers: dict[str, int] = {}
@@ -248,7 +264,7 @@ def _tags(keywords: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     return tuple((keyword, int(tag)) for keyword, tag in found if tag is not None)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return a raw value as printable text of bounded length (faults C10, C11)."""
     if value is None:
         return ""

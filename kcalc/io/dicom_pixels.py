@@ -1,7 +1,7 @@
 """Pixels of a series: sorted headers enter, one array in HU leaves, with its tally.
 
 Uncompressed pixels are read straight from the file; compressed ones go through
-pydicom's decoders. What cannot be read was refused by ``pixel_checks`` before.
+``encapsulated``. What cannot be read was refused by ``pixel_checks`` before.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from kcalc.errors import InputError
 from kcalc.hounsfield import CT_MIN_HU
 from kcalc.io import discovery
-from kcalc.io.codestream import coded_shape
 from kcalc.io.dicom_header import NATIVE_SYNTAXES, SliceHeader
+from kcalc.io.encapsulated import PixelFiles
 from kcalc.volume import Finding
 
 _INT16 = np.iinfo(np.int16)
@@ -105,8 +105,9 @@ def read_pixels(
         size, np.int16 if integral and hounsfield else np.float32
     )
     tally = PixelTally()
+    files = PixelFiles()
     for plane, header, (slope, intercept) in zip(array, headers, pairs, strict=True):
-        stored = read_stored(header, tally)
+        stored = read_stored(header, tally, files)
         if hounsfield:
             _count_padding_in_range(stored, header, slope, intercept, tally)
         if array.dtype == np.int16:
@@ -121,27 +122,31 @@ def read_pixels(
 
 
 def read_stored(
-    header: SliceHeader, tally: PixelTally | None = None
+    header: SliceHeader,
+    tally: PixelTally | None = None,
+    files: PixelFiles | None = None,
 ) -> npt.NDArray[Any]:
     """Return the stored values of one slice, with bits above BitsStored removed.
 
     Args:
         header: A slice that ``check_pixels`` let through.
         tally: Counts what was corrected, where given.
+        files: Keeps a file of many frames from being read once for each of them.
 
     Returns:
         (y, x) int16 or uint16 (int8 or uint8 for 8-bit pixels).
     """
     tally = PixelTally() if tally is None else tally
+    files = PixelFiles() if files is None else files
     rows, columns = header.integers["Rows"], header.integers["Columns"]
     signed = header.integers.get("PixelRepresentation", 0) == 1
     num_bytes = header.integers["BitsAllocated"] // 8
     dtype = np.dtype(f"{'i' if signed else 'u'}{num_bytes}")
     if header.transfer_syntax not in NATIVE_SYNTAXES:
-        stored = _decode(header, (rows, columns), dtype)
+        stored = files.decoded(header).astype(dtype, copy=False)
     else:
         stored_order = dtype.newbyteorder("<" if header.little_endian else ">")
-        flat = _read_native(header, rows * columns, stored_order)
+        flat = _read_native(header, rows * columns, stored_order, files)
         stored = flat.astype(dtype, copy=False).reshape(rows, columns)
         excess = (header.pixel_bytes or 0) - flat.nbytes
         tally.num_excess_bytes += excess if excess > 1 else 0
@@ -157,14 +162,12 @@ def replace_padding(plane: npt.NDArray[Any], tally: PixelTally) -> None:
 
 
 def _read_native(
-    header: SliceHeader, num_pixels: int, dtype: np.dtype[Any]
+    header: SliceHeader, num_pixels: int, dtype: np.dtype[Any], files: PixelFiles
 ) -> npt.NDArray[Any]:
     """Return uncompressed stored values, flat, in the file's byte order."""
     offset = header.pixel_offset or 0
     if header.transfer_syntax == discovery.DEFLATED:
-        raw = discovery.read_whole(header.path)
-        plain = discovery.inflate(raw, header.path)
-        return np.frombuffer(plain, dtype, num_pixels, offset)
+        return np.frombuffer(files.inflated(header), dtype, num_pixels, offset)
     try:
         flat = np.fromfile(header.path, dtype, num_pixels, offset=offset)
     except OSError as error:
@@ -178,38 +181,6 @@ def _read_native(
             hint=_AGAIN,
         )
     return flat
-
-
-def _decode(
-    header: SliceHeader, shape_yx: tuple[int, int], dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """Return compressed stored values through pydicom's decoders (C5)."""
-    import pydicom
-    from pydicom.encaps import generate_frames
-
-    problem = ""
-    try:
-        with discovery.quiet_pydicom():
-            dataset = pydicom.dcmread(header.path, force=True)
-            frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-            coded = coded_shape(frame)
-            if coded is None or coded == shape_yx:
-                decoded: npt.NDArray[Any] = np.asarray(dataset.pixel_array)
-                if decoded.shape == shape_yx:
-                    return decoded.astype(dtype, copy=False)
-                coded = decoded.shape
-            problem = f"the picture inside is {coded}, the header says {shape_yx}"
-    except MemoryError:
-        raise
-    except Exception as error:
-        problem = type(error).__name__
-    raise InputError(
-        "DECODER",
-        f"the compressed pixels (transfer syntax {header.transfer_syntax}) cannot be "
-        f"decoded: {problem}.",
-        path=header.path,
-        hint=f'{_AGAIN} Decoders come with: pip install "kcalc[decode]".',
-    )
 
 
 def _without_high_bits(

@@ -39,6 +39,7 @@ DERIVED_MAPS = frozenset(
         *("MIP", "MINIP", "MIN_IP", "MAX_IP", "IODINE", "IODINE_MAP", "VNC", "VUE"),
         *("Z_EFF", "ZEFF", "EFF_Z", "PERFUSION", "SCREEN SAVE", "DOSE_INFO"),
         *("RCBF", "RCBV", "MTT", "TTP", "TMAX"),
+        *("MAXIMUM", "MINIMUM", "SUBTRACTION", "DIVISION", "QUANTITY"),
     }
 )
 """ImageType values whose pixels are not a stack of plain CT slices (fault A4)."""
@@ -173,10 +174,14 @@ def _set_aside_because(header: SliceHeader, modality: str) -> str | None:
     found = header.get("Modality").upper()
     if found != modality.upper():
         return f"{found or 'object without modality'}"
-    if modality.upper() == "CT" and sop_class != CT_IMAGE:
-        return "multi-frame" if sop_class in ENHANCED_IMAGES else "CT report or object"
-    if sop_class in ENHANCED_IMAGES or (header.number("NumberOfFrames") or 1) > 1:
-        return "multi-frame"
+    if header.frame_number is None:
+        if modality.upper() == "CT" and sop_class != CT_IMAGE:
+            multi = sop_class in ENHANCED_IMAGES
+            return "multi-frame" if multi else "CT report or object"
+        if sop_class in ENHANCED_IMAGES or (header.number("NumberOfFrames") or 1) > 1:
+            return "multi-frame"
+    if header.get("PixelPresentation") in ("COLOR", "MIXED", "TRUE_COLOR"):
+        return "colour map"
     maps = DERIVED_MAPS.intersection(header.image_type)
     if maps:
         return min(maps).lower()
@@ -190,7 +195,8 @@ def _nothing_left(
     if "multi-frame" in aside:
         return InputError(
             "ENHANCED_UNSUPPORTED",
-            "slices must be single-frame objects; this is a multi-frame one.",
+            "slices must be single-frame objects, or frames of an Enhanced CT that "
+            "describes each of them; this multi-frame object does not.",
             path=path,
             hint="Export it as one file a slice, for instance with emf2sf of dcm4che.",
         )

@@ -14,6 +14,7 @@ from typing import Literal
 
 from kcalc.errors import InputError
 from kcalc.io.acquisition import acquisition_facts, acquisition_findings
+from kcalc.io.dicom_enhanced import ENHANCED_CT, frame_headers
 from kcalc.io.dicom_grid import fit_grid
 from kcalc.io.dicom_header import SliceHeader, read_header
 from kcalc.io.dicom_pixels import read_pixels
@@ -110,6 +111,7 @@ def _source_frame(header: SliceHeader) -> SourceFrame:
         sop_class_uid=header.get("SOPClassUID"),
         sop_instance_uid=header.get("SOPInstanceUID"),
         position_xyz_mm=(x, y, z),
+        frame_number=header.frame_number,
     )
 
 
@@ -135,6 +137,11 @@ def _read_headers(
             if is_blank(path):
                 broken.append((path, _blank(path)))
             num_other += 1
+        elif header.get("SOPClassUID") in ENHANCED_CT:
+            try:
+                headers += frame_headers(header) or [header]
+            except InputError as error:
+                broken.append((path, error))
         else:
             headers.append(header)
     if not headers:
@@ -188,10 +195,10 @@ def _without_duplicates(
     headers: Sequence[SliceHeader],
 ) -> tuple[list[SliceHeader], list[Finding]]:
     """Return each SOPInstanceUID once (A2); refuse one UID with two contents."""
-    first: dict[str, SliceHeader] = {}
+    first: dict[tuple[str, int | None], SliceHeader] = {}
     num_dropped = 0
     for header in headers:
-        uid = header.get("SOPInstanceUID") or str(header.path)
+        uid = header.get("SOPInstanceUID") or str(header.path), header.frame_number
         if uid not in first:
             first[uid] = header
             continue

@@ -20,8 +20,10 @@ from kcalc.errors import InputError
 
 PREFIX_BYTES = 1 << 16
 """Bytes read first; the header of an ordinary CT slice lies within them."""
+MAX_HEADER_BYTES = 1 << 28
+"""Longest header that is searched for the pixels; 16 times ``PREFIX_BYTES`` thrice."""
 MAX_FILE_BYTES = 1 << 32
-"""Largest file whose header is searched to the end."""
+"""Largest file that is read whole."""
 MAX_INFLATED_BYTES = 1 << 27
 """Largest deflated data set that is expanded; a 2048 x 2048 slice takes 8 MiB."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -71,7 +73,16 @@ def read_prefix(path: Path) -> bytes:
     Raises:
         InputError: ``UNREADABLE``.
     """
-    return _read(path, PREFIX_BYTES)
+    return read_begin(path, PREFIX_BYTES)
+
+
+def read_begin(path: Path, num_bytes: int) -> bytes:
+    """Return the first bytes of a file, at most that many.
+
+    Raises:
+        InputError: ``UNREADABLE``.
+    """
+    return _read(path, num_bytes)
 
 
 def read_whole(path: Path) -> bytes:
@@ -90,6 +101,15 @@ def read_whole(path: Path) -> bytes:
             hint="Export the scan as one file a slice.",
         )
     return _read(path, -1)
+
+
+def read_from(path: Path, offset: int) -> bytes:
+    """Return the bytes of a file from an offset on.
+
+    Raises:
+        InputError: ``UNREADABLE``.
+    """
+    return _read(path, -1, offset)
 
 
 def file_size(path: Path) -> int:
@@ -216,10 +236,11 @@ def file_meta(raw: bytes) -> tuple[dict[int, bytes], int]:
     return elements, position
 
 
-def _read(path: Path, size: int) -> bytes:
-    """Return up to size bytes of a file, all for -1."""
+def _read(path: Path, size: int, offset: int = 0) -> bytes:
+    """Return up to size bytes of a file from an offset on, all for -1."""
     try:
         with path.open("rb") as file:
+            file.seek(offset)
             return file.read(size)
     except OSError as error:
         raise unreadable(path, error) from error
