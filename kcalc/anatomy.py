@@ -26,6 +26,13 @@ CORONARY_VESSELS: tuple[Structure, ...] = (
 )
 """The four coronary territories, in the order CAC-DRS counts them."""
 
+OTHER_STRUCTURES: tuple[Structure, ...] = (
+    Structure(5, "aorta", "15825003"),
+    Structure(6, "aortic valve", "34202007"),
+    Structure(7, "mitral annulus", "65197004"),
+)
+"""What lies beside the coronary arteries and calcifies too; no part of a CAC score."""
+
 UNDETERMINED_LABEL = 8
 """Label of coronary calcium whose vessel nobody named, as orCaScore's label 4."""
 

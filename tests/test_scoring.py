@@ -36,7 +36,7 @@ def test_empty_mask_scores_zero_without_a_warning():
     scan = scan_with((2, 5, 8, 5, 8, 250))
     score = kcalc.calcium_score(scan, np.zeros(scan.shape, bool), SPACING_MM)
     assert (score.agatston, score.volume_mm3, score.mass_mg) == (0.0, 0.0, None)
-    assert (score.lesions, score.risk_category, score.cac_drs) == ((), "0", "A0")
+    assert (score.lesions, score.risk_category, score.cac_drs) == ((), "0", "A0/N?")
     assert score.warnings == ()
 
 
@@ -254,6 +254,21 @@ def test_a_vessel_map_without_calcium_gives_n0():
         scan, scan > 100, SPACING_MM, vessels=np.zeros(scan.shape, np.uint8)
     )
     assert score.cac_drs == "A0/N0"
+
+
+def test_calcium_beside_the_coronaries_is_scored_but_in_no_risk_class():
+    scan = scan_with((1, 2, 5, 2, 5, 150), (2, 2, 5, 2, 5, 450), (3, 2, 5, 2, 5, 250))
+    labels = vessels_like(scan, (1, 0, 9, 0, 9, 2), (2, 0, 9, 0, 9, 5))
+    labels = labels + vessels_like(scan, (3, 0, 9, 0, 9, 6))
+    score = kcalc.calcium_score(scan, whole(scan), SPACING_MM, vessels=labels)
+    # 4 mm2 each; weights 1 in the LAD, 4 in the aorta, 2 in the aortic valve
+    assert (score.agatston, score.coronary_agatston) == (28.0, 4.0)
+    assert (score.risk_category, score.cac_drs) == ("1-10", "A1/N1")
+    assert score.per_vessel is not None
+    assert score.per_vessel["aorta"] == VesselScore(16.0, 12.0, None, 1)
+    assert score.per_vessel["aortic valve"].agatston == 8.0
+    assert "mitral annulus" not in score.per_vessel
+    assert score.to_dict()["coronary_agatston"] == 4.0
 
 
 # --- what the result says

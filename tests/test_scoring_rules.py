@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 import kcalc
-from kcalc.scoring import RULES, KvpRow, ScoringRule, cac_drs, risk_category, rule
+from kcalc.scoring import (
+    RULES,
+    KvpRow,
+    ScoringRule,
+    cac_drs,
+    orcascore_category,
+    risk_category,
+    rule,
+)
 from kcalc.scoring.mass import mass_mg
 
 PLAIN = ScoringRule("plain", "made for this test", slice_scaling="none")
@@ -304,7 +312,24 @@ def test_lists_in_a_rule_become_tuples():
     ],
 )
 def test_risk_class_and_cac_drs_at_their_edges(agatston, risk, drs):
-    assert (risk_category(agatston), cac_drs(agatston)) == (risk, drs)
+    assert (risk_category(agatston), cac_drs(agatston)) == (risk, f"{drs}/N?")
+    assert cac_drs(agatston, 2) == f"{drs}/N2"
+
+
+@pytest.mark.parametrize(
+    ("agatston", "expected"),
+    [
+        (0.0, "0-10"),
+        (10.0, "0-10"),
+        (10.001, "11-100"),
+        (100.0, "11-100"),
+        (100.001, "101-400"),
+        (400.0, "101-400"),
+        (400.001, ">400"),
+    ],
+)
+def test_orcascore_has_no_class_of_its_own_for_zero(agatston, expected):
+    assert orcascore_category(agatston) == expected
 
 
 @pytest.mark.parametrize("agatston", [-1.0, float("nan"), float("inf")])
@@ -318,7 +343,7 @@ def test_a_score_that_is_none_has_no_class(agatston):
 def test_cac_drs_names_the_vessels_and_refuses_a_fifth():
     assert cac_drs(0, 0) == "A0/N0"
     assert cac_drs(500, 4) == "A3/N4"
-    assert cac_drs(50, "?") == "A1/N?"
+    assert cac_drs(0, None) == "A0/N?"
     with pytest.raises(ValueError, match="num_vessels must be 0 to 4"):
         cac_drs(500, 5)
 

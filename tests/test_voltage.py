@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from dicom_factory import write_series
 
 import kcalc
 from kcalc.errors import InputError, UnfitError
@@ -19,7 +20,6 @@ from kcalc.scoring import (
     rule,
 )
 from kcalc.volume import Acquisition
-from dicom_factory import write_series
 
 AGATSTON = rule("agatston_1990")
 

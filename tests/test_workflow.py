@@ -86,7 +86,7 @@ def test_score_json_has_the_promised_keys(series, mask_file, tmp_path):
     # 6 voxels of 250 HU and 4 of 420 HU, 1.6875 mm3 each, 0.8 mg/mL per HU.
     assert record["mass_mg"] == pytest.approx(4.293)
     assert record["risk_category"] == "11-100"
-    assert record["cac_drs"] == "A1"
+    assert record["cac_drs"] == "A1/N?"
     assert record["model"] is None
     assert record["rule"]["name"] == "agatston_1990"
     assert record["spacing_mm"] == [3.0, 0.75, 0.75]

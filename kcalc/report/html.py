@@ -99,8 +99,8 @@ def _count(record: Mapping[str, Any]) -> str:
 
 
 def _vessel_words(record: Mapping[str, Any]) -> str:
-    known = "/N" in record["cac_drs"]
-    return "A: score, N: vessels" if known else "by score; vessels unknown"
+    unknown = record["cac_drs"].endswith("N?")
+    return "A: score; vessels unknown" if unknown else "A: score, N: vessels"
 
 
 def _findings(findings: Sequence[Mapping[str, str]]) -> str:

@@ -3,7 +3,7 @@
 from kcalc.scoring.calcium import CalciumScore, calcium_score
 from kcalc.scoring.lesions import Lesion, VesselScore
 from kcalc.scoring.presets import RULES, rule
-from kcalc.scoring.risk import cac_drs, risk_category
+from kcalc.scoring.risk import cac_drs, orcascore_category, risk_category
 from kcalc.scoring.rules import KvpRow, ScoringRule
 from kcalc.scoring.voltage import adaptation_obstacle, kev_adapted, kvp_adapted
 
@@ -19,6 +19,7 @@ __all__ = [
     "calcium_score",
     "kev_adapted",
     "kvp_adapted",
+    "orcascore_category",
     "risk_category",
     "rule",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy.typing as npt
 
+from kcalc.anatomy import OTHER_STRUCTURES
 from kcalc.scoring import checks, presets
 from kcalc.scoring.components import Components, find_components
 from kcalc.scoring.lesions import (
@@ -23,6 +25,7 @@ from kcalc.scoring.risk import cac_drs, risk_category
 from kcalc.scoring.rules import STANDARD_TUBE_VOLTAGE_KVP, ScoringRule
 
 _STANDARD_THICKNESS_MM = (2.5, 3.0)
+_OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class CalciumScore:
         tube_voltage_kvp: Tube voltage in kV as stated by the caller, or None.
         slice_thickness_mm: Nominal thickness in mm as stated by the caller, or None.
         mass_calibration: mg/mL per HU, or None.
-        per_vessel: Totals by vessel name, ``"unassigned"`` for lesions in none; None
-            without a vessel map.
+        per_vessel: Totals by the names of :mod:`kcalc.anatomy`, ``"unassigned"`` for
+            lesions in none; None without a vessel map.
         warnings: What departs from the standard acquisition or needs a second look,
             each beginning with a code.
     """
@@ -64,27 +67,44 @@ class CalciumScore:
         return len(self.lesions)
 
     @property
+    def coronary_agatston(self) -> float:
+        """The score without the lesions of aorta, aortic valve and mitral annulus.
+
+        It is ``agatston`` itself where the vessel map has none of them under a lesion.
+        """
+        others = {name for name in self.per_vessel or {} if name in _OTHER_NAMES}
+        if not others:
+            return self.agatston
+        parts = [x.agatston for x in self.lesions if x.vessel not in others]
+        decimals = self.rule.total_decimals
+        return math.fsum(parts) if decimals is None else round(sum(parts), decimals)
+
+    @property
     def risk_category(self) -> str:
-        """Risk class: ``"0"``, ``"1-10"``, ``"11-100"``, ``"101-400"``, ``">400"``."""
-        return risk_category(self.agatston)
+        """Risk class of the coronary score.
+
+        ``"0"``, ``"1-10"``, ``"11-100"``, ``"101-400"`` or ``">400"``.
+        """
+        return risk_category(self.coronary_agatston)
 
     @property
     def cac_drs(self) -> str:
-        """CAC-DRS category: A0 to A3, with ``/N`` and the vessels given a vessel map.
+        """CAC-DRS category of the coronary score, such as ``A2/N3``.
 
-        N is ``?`` where some of the score lies in no vessel of the map.
+        N is ``?`` without a vessel map, and where some calcium lies in no vessel of it.
         """
         if self.per_vessel is None:
             return cac_drs(self.agatston)
         positive = {name for name, v in self.per_vessel.items() if v.agatston > 0}
-        unassigned = UNASSIGNED in positive
-        return cac_drs(self.agatston, "?" if unassigned else len(positive))
+        num_vessels = None if UNASSIGNED in positive else len(positive - _OTHER_NAMES)
+        return cac_drs(self.coronary_agatston, num_vessels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values ready for JSON, the rule in words too."""
         vessels = self.per_vessel
         return {
             "agatston": self.agatston,
+            "coronary_agatston": self.coronary_agatston,
             "volume_mm3": self.volume_mm3,
             "mass_mg": self.mass_mg,
             "risk_category": self.risk_category,
@@ -134,8 +154,8 @@ def calcium_score(
         slice_thickness_mm: Nominal slice thickness in mm, for the warning on slices
             outside 2.5 to 3 mm and for rules that scale by thickness. Where it is
             None, that warning looks at the slice spacing.
-        vessels: Integer labels of :data:`kcalc.anatomy.CORONARY_VESSELS`, (z, y, x),
-            for totals by vessel; they choose no voxels.
+        vessels: Integer labels of :mod:`kcalc.anatomy`, (z, y, x), for totals by
+            vessel; they choose no voxels.
         mass_calibration: mg/mL of hydroxyapatite per HU at this tube voltage; without
             it ``mass_mg`` is None.
 

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL, UNDETERMINED_LABEL
+from kcalc.anatomy import (
+    CORONARY_VESSELS,
+    INSERT_LABEL,
+    OTHER_STRUCTURES,
+    UNDETERMINED_LABEL,
+)
 from kcalc.scoring.components import Components, FloatArray, IntArray
 from kcalc.scoring.mass import mass_mg
 from kcalc.scoring.rules import ScoringRule
@@ -18,7 +23,7 @@ from kcalc.scoring.rules import ScoringRule
 UNASSIGNED = "unassigned"
 """Key of the lesions that lie in no vessel of the map."""
 _VESSEL_NAMES: dict[int, str | None] = {
-    **{vessel.label: vessel.name for vessel in CORONARY_VESSELS},
+    **{part.label: part.name for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)},
     UNDETERMINED_LABEL: None,
     INSERT_LABEL: None,
 }
@@ -94,8 +99,8 @@ def measure_lesions(
         spacing_mm: Distance of voxels in mm, (z, y, x).
         slice_factor: Slice scaling of the score.
         mass_calibration: mg/mL per HU, or None.
-        vessels: Integer labels (z, y, x) of :data:`kcalc.anatomy.CORONARY_VESSELS`, 0
-            elsewhere, 9 for calcium without a vessel; read under the lesions only.
+        vessels: Integer labels (z, y, x) of :mod:`kcalc.anatomy`, 0 elsewhere; read
+            under the lesions only.
 
     Raises:
         ValueError: A lesion lies on a vessel label that kcalc does not know.
@@ -180,7 +185,9 @@ def total_of(lesions: Sequence[Lesion]) -> VesselScore:
 def totals_by_vessel(
     lesions: Sequence[Lesion], *, with_mass: bool
 ) -> dict[str, VesselScore]:
-    """Return the totals of each coronary vessel, and of the lesions in none.
+    """Return the totals of each coronary vessel, and of what else holds lesions.
+
+    Lesions without a vessel stand under ``"unassigned"``.
 
     Args:
         lesions: Lesions measured with a vessel map.

@@ -1,4 +1,4 @@
-"""Thresholds for other beams: a rule and a tube voltage or photon energy in, a rule out.
+"""Thresholds of other beams: a rule and a voltage or photon energy in, a rule out.
 
 Calcium reads higher at a lower voltage, so 130 HU at 100 kVp is not 130 HU at 120 kVp.
 Nothing here is applied unasked: a scan that is not 120 kVp is scored at 130 HU with a

@@ -13,7 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
-from kcalc.anatomy import CORONARY_VESSELS, INSERT_LABEL
+from kcalc.anatomy import (
+    CORONARY_VESSELS,
+    INSERT_LABEL,
+    OTHER_STRUCTURES,
+    UNDETERMINED_LABEL,
+)
 from kcalc.artifact import find_model
 from kcalc.report import (
     lesion_pictures,
@@ -277,7 +282,10 @@ def _read_mask(mask_path: str | os.PathLike[str], volume: Volume) -> _Found:
 
     mask = np.asarray(read_mask(mask_path, volume.geometry)).astype(np.uint8)
     values = set(np.flatnonzero(np.bincount(mask.ravel(), minlength=1)).tolist()) - {0}
-    known = {vessel.label for vessel in CORONARY_VESSELS} | {INSERT_LABEL}
+    known = {part.label for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)} | {
+        UNDETERMINED_LABEL,
+        INSERT_LABEL,
+    }
     if not values:
         message = (
             "The given mask marks no voxel; the score of 0 says no more than that."
