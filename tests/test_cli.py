@@ -73,7 +73,7 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
 def test_score_prints_number_rule_and_notice(case, capsys):
     assert score(case) == 0
     out = capsys.readouterr().out
-    assert "Agatston score  6.0  (risk category 1-10, CAC-DRS A1)" in out
+    assert "Agatston score  6.0  (risk category 1-10, CAC-DRS A1/N?)" in out
     assert "agatston_1990: Calcium: voxels of the mask at or above 130 HU" in out
     assert "no mass calibration" in out
     assert out.rstrip().endswith(NOTICE)
