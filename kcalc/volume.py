@@ -11,6 +11,9 @@ import numpy.typing as npt
 from kcalc.geometry import Geometry
 from kcalc.slices import SliceStack
 
+GridCorrection = Literal["untilted", "gap filled", "resampled"]
+"""What a reader did to a grid on request."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -75,6 +78,7 @@ class SourceSlices:
     Args:
         array: (z, y, x), in the unit of the Volume.
         stack: Where they lie.
+        corrections: What was done to them, in this order.
         frames: The DICOM frame of each, or ().
 
     Raises:
@@ -83,6 +87,7 @@ class SourceSlices:
 
     array: npt.NDArray[Any]
     stack: SliceStack
+    corrections: tuple[GridCorrection, ...] = ()
     frames: tuple[SourceFrame, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:

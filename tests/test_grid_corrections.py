@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kcalc
+from kcalc.cli import main
 from kcalc.errors import GeometryError, InputError
 from kcalc.geometry import Geometry
 from kcalc.io import grid_corrections
@@ -20,6 +22,7 @@ from kcalc.io.nifti import read_mask, write_nifti
 from kcalc.regrid import mask_on_slices, onto_grid, upright_grid
 from kcalc.slices import SliceStack
 from kcalc.volume import SourceSlices
+from kcalc.workflow import scan
 
 
 def refusal(path: Path, **arguments: Any) -> InputError:
@@ -329,3 +332,152 @@ def test_the_real_tilted_head_is_read_with_both_corrections(test_data: Path) -> 
     back = mask_on_slices(bright, volume.geometry, volume.source.stack)
     own = volume.source.array >= 130
     assert (back & own).sum() > 0.9 * own.sum()
+
+
+# --- scores -------------------------------------------------------------------
+
+
+def lesion_array() -> np.ndarray:
+    """Tissue in air with one lesion of 5 x 4 voxels of 450 HU in two slices."""
+    array = np.full((8, 40, 48), -1000, np.int16)
+    array[:, 4:36, 4:44] = 40
+    array[3:5, 18:23, 20:24] = 450
+    return array
+
+
+class FindsBrightVoxels:
+    """Stands in for the network: marks what is above 200 HU, keeps what it saw."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[kcalc.Volume] = []
+        monkeypatch.setattr(scan, "_find_calcium", self)
+
+    def __call__(self, model: Any, volume: kcalc.Volume, report: Any) -> Any:
+        self.seen.append(volume)
+        return scan._Found((volume.array > 200).astype(np.uint8), {"name": "stand-in"})
+
+
+def test_a7_the_score_of_a_tilted_scan_is_taken_on_the_stored_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finds = FindsBrightVoxels(monkeypatch)
+    monkeypatch.setattr(scan, "render_html", lambda *a, **k: "")
+    array = lesion_array()
+    write_series(tmp_path / "s", array, (3.0, 0.5, 0.5), edit=tilted(20.0))
+    result = scan.score_scan(tmp_path / "s", tmp_path / "out", untilt=True)
+    assert finds.seen[0].geometry.tilt_deg < 0.01
+    np.testing.assert_array_equal(result.volume.array, array)
+    # The network's mask, found on mixed values, is nearest and cut at 130 HU.
+    found = result.mask.astype(bool)
+    assert not found[array < 130].any()
+    assert found.sum() >= 0.8 * (array >= 130).sum()
+    spacing = 3.0 * math.cos(math.radians(20.0))
+    expected = found.sum() * 0.25 * 4 * spacing / 3
+    assert result.score.agatston == pytest.approx(expected, rel=1e-6)
+    grid = json.loads((tmp_path / "out" / "score.json").read_text())["grid"]
+    assert grid["taken_on"] == "stored slices"
+    assert grid["corrections"] == ["untilted"]
+    assert grid["tilt_deg"] == pytest.approx(20.0, abs=0.01)
+    np.testing.assert_array_equal(result.mask_on_slices, result.mask)
+
+
+def test_a7_the_mask_of_a_tilted_result_goes_back_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FindsBrightVoxels(monkeypatch)
+    monkeypatch.setattr(scan, "render_html", lambda *a, **k: "")
+    write_series(tmp_path / "s", lesion_array(), edit=tilted(20.0))
+    first = scan.score_scan(tmp_path / "s", tmp_path / "one", untilt=True)
+    mask = tmp_path / "one" / "mask.nii.gz"
+    second = scan.score_scan(
+        tmp_path / "s", tmp_path / "two", mask_path=mask, untilt=True
+    )
+    assert second.score == first.score
+
+
+def write_uneven(folder: Path) -> None:
+    positions = [0.0, 3.0, 6.0, 9.0, 12.0, 14.0, 16.0, 18.0]
+    write_series(folder, lesion_array(), edit=at_positions(positions))
+
+
+def test_a6_a_resampled_score_says_so_and_its_mask_returns_to_the_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FindsBrightVoxels(monkeypatch)
+    monkeypatch.setattr(scan, "render_html", lambda *a, **k: "")
+    write_uneven(tmp_path / "s")
+    result = scan.score_scan(tmp_path / "s", tmp_path / "out", resample=True)
+    record = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert record["grid"]["taken_on"] == "corrected grid"
+    assert record["grid"]["corrections"] == ["resampled"]
+    assert record["grid"]["stored_slices"] == 8
+    (warning,) = [f for f in record["findings"] if f["code"] == "GEOM_RESAMPLED"]
+    assert "not a standard one" in warning["message"]
+    assert "resampled" in result.summary()
+    assert result.mask.shape == result.volume.shape != (8, 40, 48)
+    np.testing.assert_array_equal(
+        result.mask_on_slices.astype(bool), lesion_array() >= 130
+    )
+    assert record["grid"]["calcium_voxels_on_stored_slices"] == 40
+    assert result.volume.frames == ()
+    assert not (tmp_path / "out" / "mask_stored.nii.gz").exists()
+
+
+def test_a10_the_mask_of_a_coronal_scan_is_written_on_its_own_grid_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FindsBrightVoxels(monkeypatch)
+    monkeypatch.setattr(scan, "render_html", lambda *a, **k: "")
+
+    def coronal(ds, index: int) -> None:
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+        ds.ImagePositionPatient = [-10, 3 * index, 100]
+
+    write_series(tmp_path / "s", lesion_array(), edit=coronal)
+    scan.score_scan(tmp_path / "s", tmp_path / "out", resample=True)
+    stored = kcalc.read_volume(tmp_path / "s", resample=True).as_stored()
+    assert stored is not None
+    mask = read_mask(tmp_path / "out" / "mask_stored.nii.gz", stored.geometry)
+    np.testing.assert_array_equal(mask.astype(bool), lesion_array() >= 130)
+
+
+def test_a1_a_score_over_a_filled_gap_says_so_in_every_output(tmp_path: Path) -> None:
+    array = lesion_array()
+    paths = write_series(tmp_path / "s", array)
+    paths[6].unlink()
+    labels = (array > 200).astype(np.uint8)
+    geometry = Geometry.axial((8, 40, 48), (3.0, 0.5, 0.5), (-10, -20, 100))
+    mask = write_nifti(tmp_path / "mask.nii", labels, geometry)
+    out = tmp_path / "out"
+    arguments = ["score", "-i", str(tmp_path / "s"), "--mask", str(mask)]
+    assert main([*arguments, "-o", str(out)]) == 3
+    assert main([*arguments, "-o", str(out), "--allow-gap", "1"]) == 0
+    record = json.loads((out / "score.json").read_text())
+    assert record["agatston"] == pytest.approx(40 * 0.25 * 4)
+    assert record["grid"]["corrections"] == ["gap filled"]
+    report = (out / "report.html").read_text()
+    assert "missing slices were interpolated" in report
+    assert "calcium there is a guess" in report
+
+
+def test_an_ordinary_score_is_taken_on_the_stored_slices(tmp_path: Path) -> None:
+    write_series(tmp_path / "s", lesion_array())
+    geometry = Geometry.axial((8, 40, 48), (3.0, 0.5, 0.5), (-10, -20, 100))
+    labels = (lesion_array() > 200).astype(np.uint8)
+    mask = write_nifti(tmp_path / "mask.nii", labels, geometry)
+    result = scan.score_scan(tmp_path / "s", tmp_path / "out", mask_path=mask)
+    assert result.record["grid"] == {
+        "taken_on": "stored slices",
+        "corrections": [],
+        "description": "the stored slices",
+        "tilt_deg": 0.0,
+        "stored_slices": 8,
+        "calcium_voxels_on_stored_slices": 40,
+    }
+    assert "the stored slices" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "x"])
+def test_allow_gap_on_the_command_line_is_a_count(tmp_path: Path, value: str) -> None:
+    arguments = ["score", "-i", str(tmp_path), "-o", str(tmp_path / "o")]
+    assert main([*arguments, "--allow-gap", value]) == 2

@@ -19,7 +19,7 @@ def path(text: str) -> str:
     return text
 
 
-def seed(text: str) -> int:
+def count(text: str) -> int:
     """Take a whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(

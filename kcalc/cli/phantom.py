@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         )
         kind.add_argument(
             "--seed",
-            type=arguments.seed,
+            type=arguments.count,
             default=0,
             metavar="N",
             help="seed of the noise and of all that is drawn (default 0)",

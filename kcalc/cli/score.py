@@ -90,6 +90,25 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "refusal lists, or the SeriesInstanceUID",
     )
     option(
+        "--allow-gap",
+        type=arguments.count,
+        default=0,
+        metavar="N",
+        help="interpolate up to N missing slices (default 0: refuse a gap)",
+    )
+    option(
+        "--untilt",
+        action="store_true",
+        help="accept a tilted gantry: the network sees the slices sheared upright, "
+        "the score is taken on the stored ones",
+    )
+    option(
+        "--resample",
+        action="store_true",
+        help="accept a slice spacing that changes and slices that are not axial: the "
+        "score is taken on a resampled grid and is not a standard one",
+    )
+    option(
         "--json",
         action="store_true",
         help="print score.json on standard output, and nothing else there",
@@ -112,6 +131,9 @@ def _run(options: argparse.Namespace) -> None:
             tube_voltage_kvp=options.tube_voltage_kvp,
             series=options.series,
             options=ScoreOptions(kvp_adapted=options.kvp_adapted, kev=options.kev),
+            allow_gap=options.allow_gap,
+            untilt=options.untilt,
+            resample=options.resample,
             progress=progress,
         )
     tell(f"{result.timing()}\n")

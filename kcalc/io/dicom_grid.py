@@ -95,7 +95,7 @@ def fit_grid(
     grid = FittedGrid(
         stack,
         upright_grid(stack, line.start_mm, line.spacing_mm, line.num_slices),
-        corrected=tilt.corrected or line.corrected,
+        steps=(*(("untilted",) if tilt.corrected else ()), *line.steps),
         to_axial=to_axial,
     )
     return ordered, grid, findings

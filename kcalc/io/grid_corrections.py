@@ -21,7 +21,7 @@ from kcalc.io.pixel_checks import MAX_VOXELS
 from kcalc.orientation import lps_geometry, lps_view
 from kcalc.regrid import onto_axial, onto_grid
 from kcalc.slices import SliceStack
-from kcalc.volume import SourceSlices
+from kcalc.volume import GridCorrection, SourceSlices
 
 TILT_LIMIT_DEG = 0.5
 """Largest angle between the slice normal and the line of the positions (A7)."""
@@ -66,14 +66,20 @@ class FittedGrid:
     Args:
         stack: The stored slices in order.
         geometry: The grid of the stored slices, or the corrected one in their planes.
-        corrected: Whether the two differ.
+        steps: What leads from the slices to the corrected grid, in order.
         to_axial: Whether the volume is turned onto an axial grid afterwards.
     """
 
     stack: SliceStack
     geometry: Geometry
-    corrected: bool = False
+    steps: tuple[GridCorrection, ...] = ()
     to_axial: bool = False
+
+    @property
+    def corrections(self) -> tuple[GridCorrection, ...]:
+        """All corrections, that onto an axial grid with them."""
+        turned = self.to_axial and "resampled" not in self.steps
+        return (*self.steps, "resampled") if turned else self.steps
 
 
 def corrected_volume(
@@ -91,12 +97,12 @@ def corrected_volume(
     Raises:
         InputError: ``BUDGET`` where the corrected grid is too large.
     """
-    if not grid.corrected and not grid.to_axial:
+    if not grid.corrections:
         return array, grid.geometry, None
-    source = SourceSlices(array, grid.stack)
+    source = SourceSlices(array, grid.stack, grid.corrections)
     outside = float(CT_MIN_HU) if hounsfield else float(array.min())
     geometry = grid.geometry
-    if grid.corrected:
+    if grid.steps:
         _check_budget(geometry, path)
         array = onto_grid(source, geometry, outside=outside)
     if grid.to_axial:

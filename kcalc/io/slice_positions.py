@@ -21,7 +21,7 @@ from kcalc.io.grid_corrections import (
     GridCorrections,
 )
 from kcalc.slices import REGULAR_LIMIT_FRACTION, REGULAR_LIMIT_MM
-from kcalc.volume import Finding
+from kcalc.volume import Finding, GridCorrection
 
 MAX_TILT_DEG = 35.0
 """Gantries tilt by 30 degrees at most; more is another fault than a tilt."""
@@ -45,7 +45,7 @@ class Line(NamedTuple):
     start_mm: float
     spacing_mm: float
     num_slices: int
-    corrected: bool
+    steps: tuple[GridCorrection, ...]
     findings: list[Finding]
 
 
@@ -130,7 +130,7 @@ def fit_spacing(
     holes = np.flatnonzero(steps > 1)
     even = round(start, 9), round(spacing, 9)
     if regular and holes.size == 0:
-        return Line(*even, len(along), False, [])
+        return Line(*even, len(along), (), [])
     if regular and holes.size <= max(1, len(gaps) // 4):
         missing = int((steps - 1).sum())
         if missing > corrections.allow_gap:
@@ -142,7 +142,7 @@ def fit_spacing(
             "there is a guess."
         )
         finding = Finding("GEOM_GAP", message, "warning")
-        return Line(*even, int(index[-1]) + 1, True, [finding])
+        return Line(*even, int(index[-1]) + 1, ("gap filled",), [finding])
     if not corrections.resample or float(gaps.max()) > MAX_GAP_RATIO * median:
         raise _uneven(gaps, nominal, median, path, asked=corrections.resample)
     length = float(along[-1] - along[0])
@@ -153,7 +153,7 @@ def fit_spacing(
     )
     finding = Finding("GEOM_RESAMPLED", message, "warning")
     start = round(float(along[0]), 9)
-    return Line(start, length / num_steps, num_steps + 1, True, [finding])
+    return Line(start, length / num_steps, num_steps + 1, ("resampled",), [finding])
 
 
 def check_obliqueness(

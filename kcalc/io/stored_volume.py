@@ -27,7 +27,7 @@ from kcalc.io.intensity import check_hounsfield
 from kcalc.io.slice_positions import check_obliqueness, check_tilt
 from kcalc.regrid import upright_grid
 from kcalc.slices import SliceStack
-from kcalc.volume import Acquisition, Finding, Volume
+from kcalc.volume import Acquisition, Finding, GridCorrection, Volume
 
 
 def stored_volume(
@@ -137,7 +137,8 @@ def _wanted_grid(
         wanted = upright_grid(
             stack, float(stack.along_mm[0]), geometry.spacing_mm[0], len(stack.along_mm)
         )
-    return FittedGrid(stack, wanted, corrected=tilted, to_axial=to_axial), findings
+    steps: tuple[GridCorrection, ...] = ("untilted",) if tilted else ()
+    return FittedGrid(stack, wanted, steps, to_axial=to_axial), findings
 
 
 def orientation_unknown(missing: str) -> Finding:

@@ -241,7 +241,9 @@ def _scan(record: Mapping[str, Any]) -> str:
         for name in ("manufacturer", "manufacturer_model_name")
         if facts[name]
     )
+    grid = record.get("grid")
     left = (
+        ("Score taken on", None if grid is None else grid["description"]),
         ("Modality", facts["modality"]),
         ("Scanner", scanner),
         ("Tube voltage", None if voltage is None else f"{voltage:g} kVp"),

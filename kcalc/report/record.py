@@ -38,6 +38,7 @@ def score_record(
     model: Mapping[str, Any] | None,
     findings: Sequence[Finding] = (),
     packages: Sequence[str] = ("numpy", "scipy"),
+    grid: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return all that is known of a result, as plain values for JSON.
 
@@ -52,6 +53,8 @@ def score_record(
             given.
         findings: Further findings, after the reader's and before the score's.
         packages: Distributions whose versions are recorded.
+        grid: On which grid the score was taken, with its ``description``; None says
+            nothing of it.
     """
     values = score.to_dict()
     for lesion in values["lesions"]:
@@ -74,6 +77,7 @@ def score_record(
         },
         "model": None if model is None else dict(model),
         "acquisition": {key: facts[key] for key in _ACQUISITION_KEYS},
+        "grid": None if grid is None else dict(grid),
         "shape_zyx": list(volume.shape),
         "input": {"voxels_sha256": _digest(volume.array)},
         "versions": _versions(packages),

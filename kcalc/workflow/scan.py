@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,16 @@ from kcalc.report import (
 )
 from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
 from kcalc.scoring import rule as rule_named
-from kcalc.scoring.components import find_components
 from kcalc.scoring.mass import check_calibration
 from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Finding, Volume
+from kcalc.workflow.grid import (
+    calcium_of,
+    calcium_on_slices,
+    grid_facts,
+    on_scored_grid,
+    scored_volume,
+)
 from kcalc.workflow.options import ScoreOptions, rule_for_beam
 
 if TYPE_CHECKING:
@@ -48,6 +54,7 @@ Progress = Callable[[str, int, int], None]
 SCORE_FILE = "score.json"
 LESIONS_FILE = "lesions.csv"
 MASK_FILE = "mask.nii.gz"
+STORED_MASK_FILE = "mask_stored.nii.gz"
 REPORT_FILE = "report.html"
 
 
@@ -57,8 +64,10 @@ class ScanResult:
 
     Args:
         score: The score with its lesions and rule.
-        volume: The scan as it was read.
+        volume: The scan on the grid on which it was scored.
         mask: (z, y, x) uint8, what ``mask.nii.gz`` holds.
+        mask_on_slices: The same calcium on the stored slices, cut there at the
+            threshold; ``mask`` itself unless the grid was corrected.
         record: What ``score.json`` holds.
         directory: The result folder.
         seconds_network: Wall time in the network; 0 with a given mask.
@@ -68,6 +77,7 @@ class ScanResult:
     score: CalciumScore
     volume: Volume
     mask: npt.NDArray[np.uint8]
+    mask_on_slices: npt.NDArray[np.uint8]
     record: Mapping[str, Any]
     directory: Path
     seconds_network: float
@@ -92,6 +102,7 @@ class ScanResult:
             f"Mass            {mass}",
             f"Lesions         {score.num_lesions}",
             f"Rule            {score.rule.name}: {score.rule.describe()}",
+            f"Grid            {self.record['grid']['description']}",
             *findings,
             f"Results         {self.directory}",
             NOTICE,
@@ -116,6 +127,9 @@ def score_scan(
     tube_voltage_kvp: float | None = None,
     series: str | None = None,
     options: ScoreOptions | None = None,
+    allow_gap: int = 0,
+    untilt: bool = False,
+    resample: bool = False,
     progress: Progress | None = None,
 ) -> ScanResult:
     """Score one CT scan and write its report folder, whole or not at all.
@@ -126,6 +140,12 @@ def score_scan(
     for it. They are 1, or the vessel numbers of the given mask. It can be edited in a
     viewer and given as ``mask_path``; unedited, it gives the same score again. The
     same input gives the same bytes.
+
+    With ``untilt`` the network sees the slices sheared upright; its mask returns to
+    the stored slices, and the score is taken there. With ``allow_gap`` and
+    ``resample`` the score is taken on the corrected grid, with a warning; where the
+    stored slices form a grid of their own, such as a coronal one,
+    ``mask_stored.nii.gz`` has the calcium on it. ``grid`` in ``score.json`` says which.
 
     Args:
         input_path: Folder or file of a DICOM series, or a NIfTI file in HU.
@@ -141,6 +161,9 @@ def score_scan(
         series: Which series where a folder holds several
             (:func:`kcalc.io.read_volume`).
         options: Further choices; None for the defaults.
+        allow_gap: See :func:`kcalc.io.read_volume`, like the next two.
+        untilt: Accept a tilted gantry.
+        resample: Accept a spacing that changes and slices that are not axial.
         progress: Called as the work goes on.
 
     Raises:
@@ -164,13 +187,21 @@ def score_scan(
     with result_folder(output_directory, SCORE_FILE) as folder:
         report("Reading the scan", 0, 0)
         volume = read_volume(
-            input_path, series=series, tube_voltage_kvp=tube_voltage_kvp
+            input_path,
+            series=series,
+            tube_voltage_kvp=tube_voltage_kvp,
+            allow_gap=allow_gap,
+            untilt=untilt,
+            resample=resample,
         )
+        seen, volume = volume, scored_volume(volume)
         beam_rule, beam_findings = rule_for_beam(
             scoring_rule, options, volume.acquisition
         )
         if mask_path is None:
-            found = _find_calcium(model, volume, report)
+            found = _find_calcium(model, seen, report)
+            mask = on_scored_grid(found.mask, seen, volume)
+            found = replace(found, mask=mask)
         else:
             found = _read_mask(mask_path, volume)
         report("Scoring", 0, 0)
@@ -186,7 +217,8 @@ def score_scan(
             vessels=found.mask if found.has_vessels else None,
             mass_calibration=mass_calibration,
         )
-        mask = _calcium_of(volume, found.mask, score.rule)
+        mask = calcium_of(volume.array, found.mask, score.rule)
+        mask_on_slices = calcium_on_slices(seen, mask, volume, score.rule)
         record = score_record(
             score,
             volume,
@@ -194,6 +226,7 @@ def score_scan(
             model=found.model,
             findings=(*found.findings, *beam_findings),
             packages=found.packages,
+            grid=grid_facts(seen, volume, mask_on_slices),
         )
         pictures, num_left_out = lesion_pictures(
             volume,
@@ -206,12 +239,16 @@ def score_scan(
         write_text(folder / REPORT_FILE, html)
         write_text(folder / LESIONS_FILE, lesions_csv(record["lesions"]))
         write_nifti(folder / MASK_FILE, mask, volume.geometry)
+        stored = seen.as_stored()
+        if volume.source is not None and stored is not None:
+            write_nifti(folder / STORED_MASK_FILE, mask_on_slices, stored.geometry)
         record = write_record(folder / SCORE_FILE, record)
     seconds = time.perf_counter() - began
     return ScanResult(
         score=score,
         volume=volume,
         mask=mask,
+        mask_on_slices=mask_on_slices,
         record=record,
         directory=Path(output_directory),
         seconds_network=found.seconds_network,
@@ -307,13 +344,3 @@ def _read_mask(mask_path: str | os.PathLike[str], volume: Volume) -> _Found:
             ),
         ),
     )
-
-
-def _calcium_of(
-    volume: Volume, mask: npt.NDArray[np.uint8], rule: ScoringRule
-) -> npt.NDArray[np.uint8]:
-    """Return the mask where it reaches the rule's threshold, 0 elsewhere."""
-    index = tuple(find_components(volume.array, mask, rule).index_zyx.T)
-    calcium = np.zeros_like(mask)
-    calcium[index] = mask[index]
-    return calcium
