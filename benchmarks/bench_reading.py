@@ -2,7 +2,7 @@
 
     python benchmarks/bench_reading.py
 
-Needs SimpleITK (``pip install "kcalc[register]"``). Each round reads the same files
+Needs SimpleITK (``pip install "kcalc[test]"``). Each round reads the same files
 with both, in turn and in changing order; the ratio of each round is taken, and their
 median printed. kcalc's time includes every check of ``read_volume``; SimpleITK's is
 ``ImageSeriesReader`` after ``GetGDCMSeriesFileNames``, which checks nothing. The files
