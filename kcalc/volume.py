@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -64,7 +65,7 @@ class SourceFrame:
             one.
     """
 
-    path: str
+    path: Path
     sop_class_uid: str
     sop_instance_uid: str
     position_xyz_mm: tuple[float, float, float]

@@ -107,9 +107,27 @@ def _termination_as_exception() -> Iterator[None]:
 
 def _fail(text: str, exit_code: int, debug: bool) -> int:
     if debug:
-        tell(traceback.format_exc())
+        tell(_trace(sys.exception()))
     tell(f"kcalc: {' '.join(text.split())}\n")
     return exit_code
+
+
+def _trace(error: BaseException | None) -> str:
+    """Return the traceback of an error and of what led to it, as far as it is safe.
+
+    The text of an error that kcalc did not word might hold patient data: pydicom's
+    and Python's own name the value that they could not convert.
+    """
+    if error is None:
+        return ""
+    hidden = error.__context__ if not error.__suppress_context__ else None
+    before = _trace(error.__cause__ or hidden)
+    words = str(error) if isinstance(error, KcalcError) else "(text not shown)"
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return (
+        f"{before}Traceback (most recent call last):\n{frames}"
+        f"{type(error).__name__}: {words}\n"
+    )
 
 
 def _place(error: BaseException) -> str:

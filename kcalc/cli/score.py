@@ -109,6 +109,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "score is taken on a resampled grid and is not a standard one",
     )
     option(
+        "--dicom",
+        action="store_true",
+        help="write DICOM objects too: sr.dcm (the score) and, if there is calcium, "
+        "seg.dcm (the mask)",
+    )
+    option(
+        "--phi",
+        choices=("remove", "keep"),
+        default="remove",
+        help="identifiers of patient and study in sr.dcm and seg.dcm: left empty "
+        "(default), or kept so that an archive can file them",
+    )
+    option(
         "--json",
         action="store_true",
         help="print score.json on standard output, and nothing else there",
@@ -130,6 +143,8 @@ def _run(options: argparse.Namespace) -> None:
             mass_calibration=options.mass_calibration,
             tube_voltage_kvp=options.tube_voltage_kvp,
             series=options.series,
+            dicom=options.dicom,
+            phi=options.phi,
             options=ScoreOptions(kvp_adapted=options.kvp_adapted, kev=options.kev),
             allow_gap=options.allow_gap,
             untilt=options.untilt,

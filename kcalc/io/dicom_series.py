@@ -107,7 +107,7 @@ def _source_frame(header: SliceHeader) -> SourceFrame:
     """Return what a reference to a slice needs."""
     x, y, z = header.numbers("ImagePositionPatient")
     return SourceFrame(
-        path=str(header.path),
+        path=header.path,
         sop_class_uid=header.get("SOPClassUID"),
         sop_instance_uid=header.get("SOPInstanceUID"),
         position_xyz_mm=(x, y, z),

@@ -1,5 +1,8 @@
-"""Reports: a scored scan enters; JSON, CSV and HTML leave, whole or not at all."""
+"""Reports: a scored scan enters; JSON, CSV, HTML, SEG and SR leave, or nothing."""
 
+from kcalc.report.dicom_file import check_dicom_source
+from kcalc.report.dicom_seg import dicom_seg, segments_of
+from kcalc.report.dicom_sr import dicom_sr
 from kcalc.report.folder import (
     result_folder,
     write_record,
@@ -12,11 +15,15 @@ from kcalc.report.table import lesions_csv
 
 __all__ = [
     "Picture",
+    "check_dicom_source",
+    "dicom_seg",
+    "dicom_sr",
     "lesion_pictures",
     "lesions_csv",
     "render_html",
     "result_folder",
     "score_record",
+    "segments_of",
     "write_record",
     "write_text",
 ]

@@ -34,6 +34,7 @@ from kcalc.scoring import rule as rule_named
 from kcalc.scoring.mass import check_calibration
 from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Finding, Volume
+from kcalc.workflow.dicom import Phi, dicom_identity, write_dicom
 from kcalc.workflow.grid import (
     calcium_of,
     calcium_on_slices,
@@ -126,6 +127,8 @@ def score_scan(
     mass_calibration: float | None = None,
     tube_voltage_kvp: float | None = None,
     series: str | None = None,
+    dicom: bool = False,
+    phi: Phi = "remove",
     options: ScoreOptions | None = None,
     allow_gap: int = 0,
     untilt: bool = False,
@@ -160,6 +163,9 @@ def score_scan(
         tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
         series: Which series where a folder holds several
             (:func:`kcalc.io.read_volume`).
+        dicom: Write ``sr.dcm`` too and, where a lesion counts, ``seg.dcm``.
+        phi: ``"keep"`` copies into these two the identifiers of patient and study by
+            which an archive files them; nothing else ever holds any.
         options: Further choices; None for the defaults.
         allow_gap: See :func:`kcalc.io.read_volume`, like the next two.
         untilt: Accept a tilted gantry.
@@ -195,6 +201,7 @@ def score_scan(
             resample=resample,
         )
         seen, volume = volume, scored_volume(volume)
+        identity = dicom_identity(volume, input_path, phi) if dicom else None
         beam_rule, beam_findings = rule_for_beam(
             scoring_rule, options, volume.acquisition
         )
@@ -242,6 +249,8 @@ def score_scan(
         stored = seen.as_stored()
         if volume.source is not None and stored is not None:
             write_nifti(folder / STORED_MASK_FILE, mask_on_slices, stored.geometry)
+        if dicom:
+            write_dicom(folder, volume, mask, score, record, identity)
         record = write_record(folder / SCORE_FILE, record)
     seconds = time.perf_counter() - began
     return ScanResult(
