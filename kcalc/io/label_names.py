@@ -7,7 +7,7 @@ two things needs a scheme from the caller.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kcalc import anatomy
@@ -148,6 +148,19 @@ def vessel_number(name: str) -> int | None:
     return _WORDS.get(" ".join(words))
 
 
-def coded_number(codes: tuple[str, ...]) -> int | None:
-    """Return the number of the first SNOMED CT code that names a coronary artery."""
-    return next((_CODES[code] for code in codes if code in _CODES), None)
+def part_number(name: str, codes: Sequence[str] = ()) -> int | None:
+    """Return the number of a segment or region by its codes and its name, or None.
+
+    A code that tells the artery goes before the name, and the name before a code that
+    says no more than "coronary artery".
+
+    Args:
+        name: Its name.
+        codes: Its SNOMED CT codes.
+    """
+    told = [_CODES[code] for code in codes if code in _CODES]
+    for number in told:
+        if number != UNDETERMINED_LABEL:
+            return number
+    by_name = vessel_number(name)
+    return told[0] if by_name is None and told else by_name
