@@ -18,6 +18,24 @@ EXIT_MODEL = 6
 EXIT_RESOURCE = 7
 
 
+def printable(text: str) -> str:
+    r"""Return text of one line that changes no terminal (fault C10).
+
+    Line ends, escape sequences and bytes of a file name that are no text come out as
+    Python escapes.
+
+    Example:
+        >>> print(printable("scan\x1b[2J\nname"))
+        scan\x1b[2J\nname
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
+
+
 class KcalcError(Exception):
     """A refusal with a reason code, the path it is about and the way out.
 
@@ -44,7 +62,7 @@ class KcalcError(Exception):
         self.hint = hint
         where = "" if self.path is None else f" File: {self.path}."
         way_out = f" {hint}" if hint else ""
-        super().__init__(f"{code}: {rule}{where}{way_out}")
+        super().__init__(printable(f"{code}: {rule}{where}{way_out}"))
 
 
 class InputError(KcalcError, ValueError):

@@ -58,7 +58,7 @@ def with_stored(stored: np.ndarray, **tags: object) -> Edit:
 
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
-def test_b1_a_missing_rescale_is_refused(tmp_path: Path, keyword: str) -> None:
+def test_b01_a_missing_rescale_is_refused(tmp_path: Path, keyword: str) -> None:
     def without(ds: pydicom.FileDataset, index: int) -> None:
         if index == 2:
             delattr(ds, keyword)
@@ -72,7 +72,7 @@ def test_b1_a_missing_rescale_is_refused(tmp_path: Path, keyword: str) -> None:
 @pytest.mark.parametrize(
     ("value", "code"), [("HU", ""), ("US", ""), ("MGML", "HU_UNKNOWN")]
 )
-def test_b1_a_rescale_to_another_unit_is_refused(
+def test_b01_a_rescale_to_another_unit_is_refused(
     tmp_path: Path, value: str, code: str
 ) -> None:
     def typed(ds: pydicom.FileDataset, index: int) -> None:
@@ -86,7 +86,7 @@ def test_b1_a_rescale_to_another_unit_is_refused(
         assert kcalc.read_volume(tmp_path).findings == ()
 
 
-def test_b2_slope_and_intercept_are_applied_slice_by_slice(tmp_path: Path) -> None:
+def test_b02_slope_and_intercept_are_applied_slice_by_slice(tmp_path: Path) -> None:
     def own(ds: pydicom.FileDataset, index: int) -> None:
         slope, intercept = index + 1, -2000 * index - 1200
         ds.RescaleSlope, ds.RescaleIntercept = slope, intercept
@@ -109,7 +109,7 @@ def test_a_negative_slope_is_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "NaN", "inf", "1,5"])
-def test_b3_a_slope_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+def test_b03_a_slope_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
     def slope(ds: pydicom.FileDataset, index: int) -> None:
         del ds.RescaleSlope
         ds.add_new("RescaleSlope", "LO", value)
@@ -118,7 +118,7 @@ def test_b3_a_slope_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
     assert code_of(tmp_path) == "HU_RESCALE"
 
 
-def test_b3_an_intercept_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_b03_an_intercept_that_is_none_is_refused(tmp_path: Path) -> None:
     def intercept(ds: pydicom.FileDataset, index: int) -> None:
         del ds.RescaleIntercept
         ds.add_new("RescaleIntercept", "LO", "nan")
@@ -129,7 +129,7 @@ def test_b3_an_intercept_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("padding", [-2000, -3024, -32768])
 @pytest.mark.parametrize("tagged", [True, False])
-def test_b4_padding_below_air_becomes_air(
+def test_b04_padding_below_air_becomes_air(
     tmp_path: Path, padding: int, tagged: bool
 ) -> None:
     stored = body_hu().astype("<i2")
@@ -145,7 +145,7 @@ def test_b4_padding_below_air_becomes_air(
     assert volume.findings[0].message.startswith("80 values below -1024 HU")
 
 
-def test_b4_padding_inside_the_hu_range_is_kept_and_reported(tmp_path: Path) -> None:
+def test_b04_padding_inside_the_hu_range_is_kept_and_reported(tmp_path: Path) -> None:
     def tagged(ds: pydicom.FileDataset, index: int) -> None:
         ds.PixelPaddingValue = 40 + 1024
 
@@ -155,7 +155,7 @@ def test_b4_padding_inside_the_hu_range_is_kept_and_reported(tmp_path: Path) -> 
     assert codes(volume) == {"PADDING_IN_RANGE": "warning"}
 
 
-def test_b7_metal_is_kept_and_reported(tmp_path: Path) -> None:
+def test_b07_metal_is_kept_and_reported(tmp_path: Path) -> None:
     array_hu = body_hu()
     array_hu[:, 4:9, 4:9] = 6000
     write_series(tmp_path, array_hu)
@@ -164,7 +164,7 @@ def test_b7_metal_is_kept_and_reported(tmp_path: Path) -> None:
     assert codes(volume)["METAL"] == "warning"
 
 
-def test_b8_a_bright_centre_is_reported_as_possible_contrast(tmp_path: Path) -> None:
+def test_b08_a_bright_centre_is_reported_as_possible_contrast(tmp_path: Path) -> None:
     array_hu = np.full((5, 64, 64), -1000, np.int16)
     array_hu[:, 8:-8, 8:-8] = 250
     write_series(tmp_path, array_hu)
@@ -290,7 +290,7 @@ def test_fractional_hu_are_kept_as_float32(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array, body_hu() + 0.5)
 
 
-def test_c4_excess_bytes_after_the_pixels_are_noted(tmp_path: Path) -> None:
+def test_c04_excess_bytes_after_the_pixels_are_noted(tmp_path: Path) -> None:
     def more(ds: pydicom.FileDataset, index: int) -> None:
         ds.PixelData += bytes(64)
 
@@ -325,7 +325,7 @@ def test_lossless_compression_gives_the_same_volume(tmp_path: Path, uid: str) ->
     np.testing.assert_array_equal(kcalc.read_volume(tmp_path).array, array_hu)
 
 
-def test_c5_damaged_compressed_pixels_are_refused(tmp_path: Path) -> None:
+def test_c05_damaged_compressed_pixels_are_refused(tmp_path: Path) -> None:
     for path in write_series(tmp_path):
         ds = pydicom.dcmread(path)
         ds.compress(JPEGLSLossless, generate_instance_uid=False)
@@ -337,7 +337,7 @@ def test_c5_damaged_compressed_pixels_are_refused(tmp_path: Path) -> None:
     assert code_of(tmp_path) == "DECODER"
 
 
-def test_c6_a_codestream_larger_than_its_header_is_refused_before_decoding(
+def test_c06_a_codestream_larger_than_its_header_is_refused_before_decoding(
     tmp_path: Path,
 ) -> None:
     for path in write_series(tmp_path):
@@ -359,7 +359,7 @@ def test_c6_a_codestream_larger_than_its_header_is_refused_before_decoding(
         ("1.2.3.4.5", "unknown or private"),
     ],
 )
-def test_c5_a_transfer_syntax_without_decoder_is_named(
+def test_c05_a_transfer_syntax_without_decoder_is_named(
     tmp_path: Path, uid: str, words: str
 ) -> None:
     for path in write_series(tmp_path):
@@ -380,7 +380,7 @@ def test_c5_a_transfer_syntax_without_decoder_is_named(
         kcalc.read_volume(tmp_path)
 
 
-def test_c5_a_decoder_that_is_not_installed_is_named_with_its_extra(
+def test_c05_a_decoder_that_is_not_installed_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in write_series(tmp_path):

@@ -22,8 +22,8 @@ from pydicom.uid import (
 
 import kcalc
 from kcalc.errors import GeometryError, InputError, IntensityError, UnfitError
-from kcalc.io.dicom_select import is_sharp_kernel
 from kcalc.io.discovery import file_meta
+from kcalc.io.series_files import is_sharp_kernel
 
 
 def refusal(path: Path, **arguments: Any) -> InputError:
@@ -59,7 +59,7 @@ def test_a_clean_series_is_read_without_findings(tmp_path: Path) -> None:
     assert volume.acquisition.image_type == ("ORIGINAL", "PRIMARY", "AXIAL")
 
 
-def test_a1_missing_slice_is_refused_with_the_gap(tmp_path: Path) -> None:
+def test_a01_missing_slice_is_refused_with_the_gap(tmp_path: Path) -> None:
     paths = write_series(tmp_path)
     paths[2].unlink()
     error = refusal(tmp_path)
@@ -71,7 +71,7 @@ def test_a1_missing_slice_is_refused_with_the_gap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [(0, 1, 3), (0, 2, 3, 4, 5, 9)])
-def test_a1_gaps_are_found_in_short_series_and_of_any_width(
+def test_a01_gaps_are_found_in_short_series_and_of_any_width(
     tmp_path: Path, kept: tuple[int, ...]
 ) -> None:
     paths = write_series(tmp_path, body_hu(10))
@@ -81,7 +81,7 @@ def test_a1_gaps_are_found_in_short_series_and_of_any_width(
     assert refusal(tmp_path).code in ("GEOM_GAP", "GEOM_UNEVEN")
 
 
-def test_a2_the_same_file_twice_is_dropped_and_noted(tmp_path: Path) -> None:
+def test_a02_the_same_file_twice_is_dropped_and_noted(tmp_path: Path) -> None:
     paths = write_series(tmp_path)
     shutil.copy(paths[1], tmp_path / "copy.dcm")
     volume = kcalc.read_volume(tmp_path)
@@ -89,7 +89,7 @@ def test_a2_the_same_file_twice_is_dropped_and_noted(tmp_path: Path) -> None:
     assert codes(volume) == {"DUPLICATE_FILE": "correction"}
 
 
-def test_a2_one_uid_with_two_contents_is_refused(tmp_path: Path) -> None:
+def test_a02_one_uid_with_two_contents_is_refused(tmp_path: Path) -> None:
     def same_uid(ds: pydicom.FileDataset, index: int) -> None:
         ds.SOPInstanceUID = "1.2.3.99"
 
@@ -97,7 +97,7 @@ def test_a2_one_uid_with_two_contents_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).code == "UID_DUP"
 
 
-def test_a3_two_slices_at_one_position_are_refused_with_the_differing_tags(
+def test_a03_two_slices_at_one_position_are_refused_with_the_differing_tags(
     tmp_path: Path,
 ) -> None:
     def phase(ds: pydicom.FileDataset, index: int) -> None:
@@ -111,14 +111,16 @@ def test_a3_two_slices_at_one_position_are_refused_with_the_differing_tags(
     assert "TriggerTime" in str(error)
 
 
-def test_a4_two_fitting_series_are_ambiguous_and_series_chooses(
+def test_a04_two_fitting_series_are_ambiguous_and_series_chooses(
     tmp_path: Path,
 ) -> None:
     write_series(tmp_path / "one", series_uid="1.2.840.99.1")
     write_series(tmp_path / "two", body_hu(4), series_uid="1.2.840.99.2222")
     error = refusal(tmp_path)
     assert error.code == "SERIES_AMBIGUOUS"
-    assert "5 slices, thickness 3.0 mm, pixels 0.5 mm, kernel B35f" in str(error)
+    assert "5 slices every 3 mm, thickness 3 mm, pixels 0.5 mm, kernel B35f" in str(
+        error
+    )
     assert "4 slices" in str(error)
     assert "series=" in str(error)
     short_id = str(error).split("fit: ")[1][:8]
@@ -137,7 +139,7 @@ def test_a4_two_fitting_series_are_ambiguous_and_series_chooses(
         ("ImageType", ["DERIVED", "PRIMARY", "AXIAL"]),
     ],
 )
-def test_a4_the_only_fitting_series_is_chosen_and_noted(
+def test_a04_the_only_fitting_series_is_chosen_and_noted(
     tmp_path: Path, keyword: str, value: object
 ) -> None:
     def other(ds: pydicom.FileDataset, index: int) -> None:
@@ -150,7 +152,7 @@ def test_a4_the_only_fitting_series_is_chosen_and_noted(
     assert codes(volume) == {"SERIES_SELECTED": "note"}
 
 
-def test_a4_a_derived_series_alone_is_read_with_a_warning(tmp_path: Path) -> None:
+def test_a04_a_derived_series_alone_is_read_with_a_warning(tmp_path: Path) -> None:
     def derived(ds: pydicom.FileDataset, index: int) -> None:
         ds.ImageType = ["DERIVED", "PRIMARY", "MPR"]
 
@@ -158,7 +160,7 @@ def test_a4_a_derived_series_alone_is_read_with_a_warning(tmp_path: Path) -> Non
     assert codes(kcalc.read_volume(tmp_path)) == {"DERIVED": "warning"}
 
 
-def test_a5_localizers_captures_and_reports_are_set_aside_and_counted(
+def test_a05_localizers_captures_and_reports_are_set_aside_and_counted(
     tmp_path: Path,
 ) -> None:
     def localizer(ds: pydicom.FileDataset, index: int) -> None:
@@ -185,7 +187,7 @@ def test_a5_localizers_captures_and_reports_are_set_aside_and_counted(
     assert refusal(tmp_path).code == "NO_IMAGE"
 
 
-def test_a6_a_spacing_that_changes_is_refused(tmp_path: Path) -> None:
+def test_a06_a_spacing_that_changes_is_refused(tmp_path: Path) -> None:
     def closer(ds: pydicom.FileDataset, index: int) -> None:
         ds.ImagePositionPatient = [0, 0, (0, 3, 6, 8, 10)[index]]
 
@@ -195,7 +197,7 @@ def test_a6_a_spacing_that_changes_is_refused(tmp_path: Path) -> None:
     assert "2 x 3.000 mm, 2 x 2.000 mm" in str(error)
 
 
-def test_a7_tilt_is_refused_with_its_angle_before_the_spacing(tmp_path: Path) -> None:
+def test_a07_tilt_is_refused_with_its_angle_before_the_spacing(tmp_path: Path) -> None:
     def tilt(ds: pydicom.FileDataset, index: int) -> None:
         z = (0, 3, 6, 7, 10)[index]
         ds.ImagePositionPatient = [0, z * np.tan(np.radians(10.0)), z]
@@ -207,7 +209,7 @@ def test_a7_tilt_is_refused_with_its_angle_before_the_spacing(tmp_path: Path) ->
     assert "spacing is not uniform either: 1.000 to 3.000 mm" in str(error)
 
 
-def test_a7_half_a_degree_of_tilt_is_accepted_and_recorded(tmp_path: Path) -> None:
+def test_a07_half_a_degree_of_tilt_is_accepted_and_recorded(tmp_path: Path) -> None:
     def tilt(ds: pydicom.FileDataset, index: int) -> None:
         ds.ImagePositionPatient = [0, index * 3 * np.tan(np.radians(0.4)), index * 3]
 
@@ -218,7 +220,7 @@ def test_a7_half_a_degree_of_tilt_is_accepted_and_recorded(tmp_path: Path) -> No
     assert volume.spacing_mm == pytest.approx((3.0, 0.5, 0.5), abs=1e-9)
 
 
-def test_a7_a_slice_that_lies_aside_is_refused(tmp_path: Path) -> None:
+def test_a07_a_slice_that_lies_aside_is_refused(tmp_path: Path) -> None:
     def aside(ds: pydicom.FileDataset, index: int) -> None:
         ds.ImagePositionPatient = [5.0 if index == 10 else 0.0, 0, index * 3]
 
@@ -229,7 +231,7 @@ def test_a7_a_slice_that_lies_aside_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["3.7", "", "x"])
-def test_a8_slices_are_sorted_by_position_not_by_instance_number(
+def test_a08_slices_are_sorted_by_position_not_by_instance_number(
     tmp_path: Path, number: str
 ) -> None:
     paths = write_series(tmp_path)
@@ -243,7 +245,7 @@ def test_a8_slices_are_sorted_by_position_not_by_instance_number(
     np.testing.assert_array_equal(kcalc.read_volume(tmp_path).array, body_hu())
 
 
-def test_a9_prone_and_reversed_slices_keep_the_stored_grid(tmp_path: Path) -> None:
+def test_a09_prone_and_reversed_slices_keep_the_stored_grid(tmp_path: Path) -> None:
     def prone(ds: pydicom.FileDataset, index: int) -> None:
         ds.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
 
@@ -375,7 +377,7 @@ def test_a20_an_enhanced_ct_is_refused_by_name(tmp_path: Path) -> None:
     assert refusal(tmp_path).code == "ENHANCED_UNSUPPORTED"
 
 
-def test_b8_declared_contrast_is_unfit_to_score(tmp_path: Path) -> None:
+def test_b08_declared_contrast_is_unfit_to_score(tmp_path: Path) -> None:
     def contrast(ds: pydicom.FileDataset, index: int) -> None:
         ds.ContrastBolusAgent = "ISOVUE300/100"
 
@@ -391,7 +393,7 @@ def test_b8_declared_contrast_is_unfit_to_score(tmp_path: Path) -> None:
     ("agent", "route"),
     [("", ""), ("NONE", ""), ("No", ""), ("WITHOUT", ""), ("GASTROGRAFIN", "ORAL")],
 )
-def test_b8_no_contrast_in_words_is_accepted(
+def test_b08_no_contrast_in_words_is_accepted(
     tmp_path: Path, agent: str, route: str
 ) -> None:
     def words(ds: pydicom.FileDataset, index: int) -> None:
@@ -402,7 +404,7 @@ def test_b8_no_contrast_in_words_is_accepted(
 
 
 @pytest.mark.parametrize("modality", ["MR", "PT", "US", "CR", "RTIMAGE"])
-def test_b9_another_modality_is_refused_by_name(tmp_path: Path, modality: str) -> None:
+def test_b09_another_modality_is_refused_by_name(tmp_path: Path, modality: str) -> None:
     def other(ds: pydicom.FileDataset, index: int) -> None:
         ds.Modality = modality
 
@@ -448,7 +450,7 @@ def test_b13_tube_voltage_is_reported_and_can_be_given(tmp_path: Path) -> None:
         kcalc.read_volume(tmp_path / "unknown", tube_voltage_kvp=120000)
 
 
-def test_c1_an_empty_file_is_skipped_unless_it_looks_like_a_slice(
+def test_c01_an_empty_file_is_skipped_unless_it_looks_like_a_slice(
     tmp_path: Path,
 ) -> None:
     write_series(tmp_path)
@@ -460,7 +462,7 @@ def test_c1_an_empty_file_is_skipped_unless_it_looks_like_a_slice(
     assert error.path == str(tmp_path / "slice009.dcm")
 
 
-def test_c2_other_files_are_skipped_and_counted(tmp_path: Path) -> None:
+def test_c02_other_files_are_skipped_and_counted(tmp_path: Path) -> None:
     write_series(tmp_path)
     (tmp_path / "notes.txt").write_text("\x08 not a slice")
     (tmp_path / "Thumbs.db").write_bytes(bytes(4096))
@@ -470,7 +472,7 @@ def test_c2_other_files_are_skipped_and_counted(tmp_path: Path) -> None:
     assert "skipped: 3" in volume.findings[0].message
 
 
-def test_c2_folders_without_dicom_and_absent_paths_are_refused(tmp_path: Path) -> None:
+def test_c02_folders_without_dicom_and_absent_paths_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path).code == "EMPTY_FOLDER"
     (tmp_path / "a.txt").write_text("text")
     error = refusal(tmp_path)
@@ -493,7 +495,7 @@ def test_files_without_preamble_or_extension_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_bytes", [200, 500, 900, -1, -100])
-def test_c3_a_truncated_slice_is_refused_by_file(
+def test_c03_a_truncated_slice_is_refused_by_file(
     tmp_path: Path, num_bytes: int
 ) -> None:
     paths = write_series(tmp_path)
@@ -505,7 +507,7 @@ def test_c3_a_truncated_slice_is_refused_by_file(
         assert f"must have 512 bytes; {512 + num_bytes} are there" in str(error)
 
 
-def test_c3_a_cut_last_slice_is_refused_wherever_it_ends(tmp_path: Path) -> None:
+def test_c03_a_cut_last_slice_is_refused_wherever_it_ends(tmp_path: Path) -> None:
     last = write_series(tmp_path)[-1]
     raw = last.read_bytes()
     for num_bytes in range(0, len(raw) - 512, 5):
@@ -515,7 +517,7 @@ def test_c3_a_cut_last_slice_is_refused_wherever_it_ends(tmp_path: Path) -> None
     assert refusal(tmp_path).code == "TRUNCATED"
 
 
-def test_c6_a_header_that_claims_too_much_is_refused_before_allocation(
+def test_c06_a_header_that_claims_too_much_is_refused_before_allocation(
     tmp_path: Path,
 ) -> None:
     def huge(ds: pydicom.FileDataset, index: int) -> None:
@@ -535,7 +537,7 @@ def test_c6_a_header_that_claims_too_much_is_refused_before_allocation(
     assert "must have 800000000 bytes; 512 are there" in str(error)
 
 
-def test_c7_a_deflated_series_is_read_and_a_bomb_refused(tmp_path: Path) -> None:
+def test_c07_a_deflated_series_is_read_and_a_bomb_refused(tmp_path: Path) -> None:
     for path in write_series(tmp_path):
         ds = pydicom.dcmread(path)
         ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
@@ -553,7 +555,7 @@ def test_c7_a_deflated_series_is_read_and_a_bomb_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("depth", [80, 600])
-def test_c9_deep_nesting_is_refused(tmp_path: Path, depth: int) -> None:
+def test_c09_deep_nesting_is_refused(tmp_path: Path, depth: int) -> None:
     paths = write_series(tmp_path)
     opening = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
     closing = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
@@ -699,7 +701,7 @@ def test_every_odd_file_ends_in_a_refusal(test_data: Path) -> None:
     assert found["LICENSE.pydicom"] == "NOT_DICOM"
 
 
-def test_b1_the_hint_of_a_missing_rescale_works(tmp_path: Path) -> None:
+def test_b01_the_hint_of_a_missing_rescale_works(tmp_path: Path) -> None:
     def bare(ds: pydicom.FileDataset, index: int) -> None:
         del ds.RescaleSlope, ds.RescaleIntercept
         ds.PixelRepresentation = 1

@@ -92,7 +92,7 @@ def test_scaled_integers_are_rescaled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kcalc.read_volume(path).array, body_hu() // 2 * 2)
 
 
-def test_b4_padding_is_set_to_air(tmp_path: Path) -> None:
+def test_b04_padding_is_set_to_air(tmp_path: Path) -> None:
     array_hu = body_hu()
     array_hu[:, 0] = -3024
     volume = kcalc.read_volume(save(tmp_path / "scan.nii", array_hu))
@@ -101,7 +101,7 @@ def test_b4_padding_is_set_to_air(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_b6_values_that_are_not_finite_are_counted(
+def test_b06_values_that_are_not_finite_are_counted(
     tmp_path: Path, value: float
 ) -> None:
     array_hu = body_hu().astype(np.float32)

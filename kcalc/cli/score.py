@@ -7,7 +7,6 @@ import json
 
 from kcalc._version import NOTICE
 from kcalc.cli import arguments
-from kcalc.errors import InputError
 from kcalc.terminal import print_result, progress_on_stderr, tell
 
 
@@ -28,7 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         required=True,
         metavar="SCAN",
         type=arguments.path,
-        help="folder or file of a DICOM series, or a NIfTI or MetaImage file in HU",
+        help="folder or file of a DICOM series, or a NIfTI file in HU",
     )
     option(
         "-o",
@@ -49,15 +48,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--mask",
         metavar="FILE",
         type=arguments.path,
-        help="score this mask; no network is used. NIfTI, MetaImage, DICOM SEG, "
-        "RTSTRUCT, ROIs of OsiriX (.xml), or a table of outlines (.csv)",
-    )
-    option(
-        "--labels",
-        metavar="SCHEME",
-        type=arguments.labels,
-        help="what the labels of --mask mean, where it does not say it: kcalc, "
-        "orcascore, plain, or pairs such as 1=LAD,2=0",
+        help="score this NIfTI mask; no network is used",
     )
     option(
         "--rule",
@@ -118,6 +109,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "score is taken on a resampled grid and is not a standard one",
     )
     option(
+        "--assume-spacing",
+        type=arguments.positive,
+        metavar="MM",
+        help="distance of the slices in mm, for DICOM slices that state no position",
+    )
+    option(
+        "--assume-hu",
+        action="store_true",
+        help="take DICOM slices without rescale tags for Hounsfield units",
+    )
+    option(
         "--dicom",
         action="store_true",
         help="write DICOM objects too: sr.dcm (the score) and, if there is calcium, "
@@ -142,19 +144,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> None:
     from kcalc.workflow import ScoreOptions, score_scan
 
-    if options.labels is not None and options.mask is None:
-        raise InputError(
-            "LABEL_SCHEME",
-            "--labels says what the labels of a mask mean; no --mask was given.",
-            hint="Give --mask, or leave out --labels.",
-        )
     with progress_on_stderr() as progress:
         result = score_scan(
             options.input,
             options.output,
             model=options.model,
             mask_path=options.mask,
-            mask_labels=options.labels,
             rule=options.rule,
             mass_calibration=options.mass_calibration,
             tube_voltage_kvp=options.tube_voltage_kvp,
@@ -165,6 +160,8 @@ def _run(options: argparse.Namespace) -> None:
             allow_gap=options.allow_gap,
             untilt=options.untilt,
             resample=options.resample,
+            assume_spacing_mm=options.assume_spacing,
+            assume_hu=options.assume_hu,
             progress=progress,
         )
     tell(f"{result.timing()}\n")

@@ -7,13 +7,14 @@ and pydicom and nibabel are loaded when a file is read.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from kcalc.errors import InputError
 from kcalc.volume import Volume
 
-__all__ = ["read_labels", "read_volume"]
+__all__ = ["read_volume"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MHD_SUFFIXES = (".mhd", ".mha")
@@ -29,6 +30,7 @@ def read_volume(
     allow_gap: int = 0,
     untilt: bool = False,
     resample: bool = False,
+    assume_spacing_mm: float | None = None,
 ) -> Volume:
     """Return a scan as a Volume, or refuse it with a reason code.
 
@@ -48,6 +50,8 @@ def read_volume(
             than refuse them.
         resample: Bring a spacing that changes onto an even one, and slices that are
             not axial onto an axial grid, rather than refuse them.
+        assume_spacing_mm: Slice spacing in mm of DICOM slices that state no position;
+            their order is that of InstanceNumber. None refuses such slices.
 
     Returns:
         Volume with array (z, y, x) in HU (int16; float32 for fractional HU),
@@ -60,12 +64,14 @@ def read_volume(
         InputError: Code, path and way out; its children are GeometryError,
             IntensityError and UnfitError. Also a ValueError.
     """
+    from kcalc.io.discovery import mode_of
     from kcalc.io.grid_corrections import GridCorrections
 
     source = Path(path)
-    corrections = GridCorrections(allow_gap, untilt, resample)
+    is_folder = stat.S_ISDIR(mode_of(source))
+    corrections = GridCorrections(allow_gap, untilt, resample, assume_spacing_mm)
     name = source.name.lower()
-    if not source.is_dir() and name.endswith((*NIFTI_SUFFIXES, *MHD_SUFFIXES)):
+    if not is_folder and name.endswith((*NIFTI_SUFFIXES, *MHD_SUFFIXES)):
         if series is not None:
             raise InputError(
                 "SERIES_UNKNOWN",
@@ -94,11 +100,3 @@ def read_volume(
         tube_voltage_kvp=tube_voltage_kvp,
         corrections=corrections,
     )
-
-
-def __getattr__(name: str) -> Any:
-    if name == "read_labels":
-        from kcalc.io.labels import read_labels
-
-        return read_labels
-    raise AttributeError(f"module 'kcalc.io' has no attribute {name!r}")

@@ -213,7 +213,8 @@ def _no_position(header: SliceHeader, keyword: str) -> GeometryError:
         "GEOM_POSITION",
         f"every slice needs {keyword}; received {received!r}.",
         path=header.path,
-        hint="kcalc does not assume a spacing; use the scanner's own series.",
+        hint="Use the scanner's own series, or state the slice spacing with "
+        "assume_spacing_mm= (--assume-spacing).",
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +42,7 @@ NATIVE_SYNTAXES = frozenset(
 _TEXT_KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"),
     *("FrameOfReferenceUID", "Modality", "ImageType", "SeriesNumber"),
-    "AcquisitionNumber",
+    *("AcquisitionNumber", "InstanceNumber"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SliceThickness", "KVP", "ConvolutionKernel", "Manufacturer"),
     *("ManufacturerModelName", "BodyPartExamined", "ContrastBolusAgent"),
@@ -57,6 +59,7 @@ _INTEGER_KEYWORDS = (
     *("PixelRepresentation", "SamplesPerPixel"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 )
+_DOUBLE_KEYWORDS = frozenset({"NominalPercentageOfCardiacPhase"})
 _MAX_TEXT = 256
 
 
@@ -104,6 +107,14 @@ class SliceHeader:
         if len(values) != 1 or not math.isfinite(values[0]):
             return None
         return values[0]
+
+    def code(self, keyword: str) -> str:
+        """Return a value that is a code string of the standard, "?" for another text.
+
+        For messages: what is no code may be anything, a name included.
+        """
+        value = self.get(keyword).split("\\")[0].strip().upper()
+        return value if re.fullmatch(r"[A-Z0-9_ ]{0,16}", value) else "?"
 
     @property
     def image_type(self) -> tuple[str, ...]:
@@ -206,7 +217,7 @@ def _parse(buffer: bytes, path: Path, syntax: str) -> SliceHeader:
     try:
         with discovery.quiet_pydicom():
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-            refuse_nesting(dataset, path, 1)
+            _refuse_nesting(dataset, path, 1)
             little = dataset.original_encoding[1] is not False
             text, integers = _values(dataset)
     except InputError:
@@ -241,9 +252,13 @@ def _values(dataset: Any) -> tuple[dict[str, str], dict[str, int]]:
     text: dict[str, str] = {}
     for keyword, tag in _tags(_TEXT_KEYWORDS):
         if tag in elements:
-            value = as_text(elements[tag].value)
+            value = elements[tag].value
+            if keyword in _DOUBLE_KEYWORDS and isinstance(value, bytes):
+                value = _as_double(elements[tag])
+            value = as_text(value)
             if value:
-                text[keyword] = value
+                # Most values are the same in all slices of a series.
+                text[keyword] = sys.intern(value)
     integers: dict[str, int] = {}
     for keyword, tag in _tags(_INTEGER_KEYWORDS):
         if tag in elements:
@@ -282,6 +297,14 @@ def as_text(value: Any) -> str:
     return decoded.strip()
 
 
+def _as_double(element: Any) -> float | None:
+    """Return an FD value, or None where there is none."""
+    if len(element.value) < 8:
+        return None
+    order = "<" if element.is_little_endian else ">"
+    return float(struct.unpack(order + "d", element.value[:8])[0])
+
+
 def _as_integer(element: Any, *, signed: bool) -> int | None:
     """Return a US or SS value, raw or converted, with the pixel's signedness."""
     value = element.value
@@ -315,15 +338,14 @@ def _pixel_element(
     return begin, None if length[0] == 0xFFFFFFFF else int(length[0])
 
 
-def refuse_nesting(dataset: Any, path: Path, depth: int) -> None:
+def _refuse_nesting(dataset: Any, path: Path, depth: int) -> None:
     """Refuse sequences nested deeper than MAX_NESTING, without parsing lazy ones."""
     if depth > MAX_NESTING:
         raise _nested(path)
-    for tag in dataset.keys():
-        element = dataset.get_item(tag)
+    for _, element in dataset.items():
         if element.VR == "SQ" and not isinstance(element.value, (bytes, type(None))):
             for item in element.value:
-                refuse_nesting(item, path, depth + 1)
+                _refuse_nesting(item, path, depth + 1)
 
 
 def _nested(path: Path) -> InputError:

@@ -2,22 +2,21 @@
 
 Localisers, dose reports, secondary captures and other objects are set aside and
 counted. With several CT series left, exactly one must pass the rule of
-``_unsuited_because``; otherwise the caller is shown them all and has to choose.
+``unsuited_because``; otherwise the caller is shown them all and has to choose.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from kcalc.errors import InputError, UnfitError
 from kcalc.io.dicom_header import CT_IMAGE, SliceHeader
+from kcalc.io.series_files import SeriesFiles, is_sharp_kernel, normal_of
 from kcalc.volume import Finding
 
 ENHANCED_IMAGES = frozenset(
@@ -33,49 +32,19 @@ ENHANCED_IMAGES = frozenset(
 """Enhanced and legacy converted enhanced CT, MR and PET: multi-frame objects."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
-DERIVED_MAPS = frozenset(
-    {
-        *("LOCALIZER", "SCOUT", "TOPOGRAM", "PROJECTION IMAGE", "PROJECTION"),
-        *("MIP", "MINIP", "MIN_IP", "MAX_IP", "IODINE", "IODINE_MAP", "VNC", "VUE"),
-        *("Z_EFF", "ZEFF", "EFF_Z", "PERFUSION", "SCREEN SAVE", "DOSE_INFO"),
-        *("RCBF", "RCBV", "MTT", "TTP", "TMAX"),
-        *("MAXIMUM", "MINIMUM", "SUBTRACTION", "DIVISION", "QUANTITY"),
-    }
-)
-"""ImageType values whose pixels are not a stack of plain CT slices (fault A4)."""
 NO_CONTRAST = frozenset({"", "NONE", "NO", "WITHOUT"})
 """ContrastBolusAgent values that mean none was given (fault B8)."""
 
-_SHARP_NAMES = frozenset(
-    {"LUNG", "BONE", "BONEPLUS", "BONE+", "EDGE", "L", "E", "YB", "YC", "YD", "YE"}
+_MAPS = re.compile(
+    r"\b(LOCALIZER|SCOUT|TOPOGRAM|PROJECTION|MIP|MINIP|MIN IP|MAX IP"
+    r"|IODINE|VNC|VUE|VIRTUAL NON CONTRAST|VIRTUAL UNENHANCED"
+    r"|ZEFF|Z EFF|EFF Z|Z EFFECTIVE|EFFECTIVE Z"
+    r"|PERFUSION|RCBF|RCBV|MTT|TTP|TMAX|SCREEN SAVE|DOSE INFO)\b"
 )
-
-
-class SeriesFiles(NamedTuple):
-    """The slices of one series that may be read."""
-
-    uid: str
-    headers: tuple[SliceHeader, ...]
-
-    @property
-    def short_id(self) -> str:
-        """Eight hexadecimal digits that name the series without its UID."""
-        return hashlib.sha256(self.uid.encode()).hexdigest()[:8]
-
-    def describe(self) -> str:
-        """Return what tells this series from others, without patient data.
-
-        No part of a UID: archives put dates and numbers of patients into them.
-        """
-        first = self.headers[0]
-        kind = first.image_type[0] if first.image_type else "unknown type"
-        return (
-            f"{self.short_id} (series number {first.get('SeriesNumber') or '?'}, "
-            f"{len(self.headers)} slices, thickness "
-            f"{first.get('SliceThickness') or '?'} mm, pixels "
-            f"{first.get('PixelSpacing').split(chr(92))[0] or '?'} mm, kernel "
-            f"{first.get('ConvolutionKernel') or '?'}, {kind})"
-        )
+"""ImageType values whose pixels are not a stack of plain CT slices (fault A4), with
+spaces for whatever else stands between the words."""
+_CROSSING_COSINE = 0.7
+"""Cosine of the angle from which on a slice lies in another plane: 45 degrees."""
 
 
 def select_series(
@@ -107,7 +76,12 @@ def select_series(
     groups: dict[str, list[SliceHeader]] = {}
     for header in chosen:
         groups.setdefault(header.get("SeriesInstanceUID"), []).append(header)
-    candidates = [SeriesFiles(uid, tuple(group)) for uid, group in groups.items()]
+    candidates = []
+    for uid, group in groups.items():
+        slices = _of_one_plane(group)
+        aside["image in another plane"] += len(group) - len(slices)
+        candidates.append(SeriesFiles(uid, tuple(slices)))
+    aside = +aside
     findings = []
     if aside:
         counts = ", ".join(f"{count} {name}" for name, count in sorted(aside.items()))
@@ -118,7 +92,7 @@ def select_series(
         return _named(candidates, series, path), findings
     if len(candidates) == 1:
         return candidates[0], findings
-    fitting = [c for c in candidates if _unsuited_because(c) is None]
+    fitting = [c for c in candidates if unsuited_because(c) is None]
     original = [c for c in fitting if "ORIGINAL" in c.headers[0].image_type[:1]]
     fitting = original or fitting
     if len(fitting) != 1:
@@ -173,7 +147,7 @@ def _set_aside_because(header: SliceHeader, modality: str) -> str | None:
         return "secondary capture"
     found = header.get("Modality").upper()
     if found != modality.upper():
-        return f"{found or 'object without modality'}"
+        return header.code("Modality") or "object without modality"
     if header.frame_number is None:
         if modality.upper() == "CT" and sop_class != CT_IMAGE:
             multi = sop_class in ENHANCED_IMAGES
@@ -182,10 +156,37 @@ def _set_aside_because(header: SliceHeader, modality: str) -> str | None:
             return "multi-frame"
     if header.get("PixelPresentation") in ("COLOR", "MIXED", "TRUE_COLOR"):
         return "colour map"
-    maps = DERIVED_MAPS.intersection(header.image_type)
-    if maps:
-        return min(maps).lower()
+    for part in header.image_type:
+        found_map = _MAPS.search(re.sub(r"[^A-Z0-9]+", " ", part))
+        if found_map is not None:
+            return found_map[0].lower()
     return None
+
+
+def _of_one_plane(headers: Sequence[SliceHeader]) -> list[SliceHeader]:
+    """Return the slices of a series without the few that cross them, as scouts do (A5).
+
+    Where no plane holds more than half of them, all come back, to be refused.
+    """
+    normals = [normal_of(header) for header in headers]
+    rounded = Counter(
+        tuple(np.abs(normal).round(1).tolist())
+        for normal in normals
+        if normal is not None
+    )
+    if len(rounded) < 2:
+        return list(headers)
+    (usual, count), *_ = rounded.most_common(1)
+    if 2 * count <= len(headers):
+        return list(headers)
+    main = next(
+        n for n in normals if n is not None and tuple(np.abs(n).round(1)) == usual
+    )
+    return [
+        header
+        for header, normal in zip(headers, normals, strict=True)
+        if normal is None or abs(normal @ main) > _CROSSING_COSINE
+    ]
 
 
 def _nothing_left(
@@ -200,7 +201,7 @@ def _nothing_left(
             path=path,
             hint="Export it as one file a slice, for instance with emf2sf of dcm4che.",
         )
-    found = sorted({h.get("Modality").upper() or "none" for h in headers})
+    found = sorted({h.code("Modality") or "none" for h in headers})
     counts = ", ".join(f"{count} {name}" for name, count in sorted(aside.items()))
     if modality.upper() in found:
         return InputError(
@@ -237,12 +238,12 @@ def _listing(candidates: Sequence[SeriesFiles]) -> str:
     """Return all candidates with what speaks against them."""
     parts = []
     for candidate in candidates:
-        reason = _unsuited_because(candidate)
+        reason = unsuited_because(candidate)
         parts.append(candidate.describe() + (f" - {reason}" if reason else ""))
     return "; ".join(parts)
 
 
-def _unsuited_because(candidate: SeriesFiles) -> str | None:
+def unsuited_because(candidate: SeriesFiles) -> str | None:
     """Return why a series is not the one to score among several, or None."""
     first = candidate.headers[0]
     if len(candidate.headers) < 2:
@@ -251,33 +252,7 @@ def _unsuited_because(candidate: SeriesFiles) -> str | None:
         return "contrast"
     if is_sharp_kernel(first.get("ConvolutionKernel")):
         return "sharp kernel"
-    orientation = first.numbers("ImageOrientationPatient")
-    if len(orientation) == 6 and np.isfinite(orientation).all():
-        normal = np.cross(orientation[:3], orientation[3:])
-        if abs(normal[2]) < 0.9 * np.linalg.norm(normal):
-            return "not axial"
+    normal = normal_of(first)
+    if normal is not None and abs(normal[2]) < 0.9:
+        return "not axial"
     return None
-
-
-def is_sharp_kernel(kernel: str) -> bool:
-    """Return whether a kernel's name is a vendor's lung or bone kernel.
-
-    Only narrows a choice between series, so a name it does not know counts as soft.
-    Siemens numbers its kernels by sharpness (B10 to B80, Br32 to Bl64); Canon's
-    FC30-39, FC50-59 and FC80-89 are bone and lung; GE and Philips use names.
-
-    Args:
-        kernel: ConvolutionKernel as it stands in the file.
-
-    Example:
-        >>> [is_sharp_kernel(k) for k in ("B35f", "Bl57", "FC12", "LUNG")]
-        [False, True, False, True]
-    """
-    name = kernel.split("\\")[0].strip().upper()
-    if name in _SHARP_NAMES:
-        return True
-    canon = re.match(r"FC(\d\d)", name)
-    if canon:
-        return int(canon[1]) // 10 in (3, 5, 8)
-    siemens = re.match(r"[BHTIUQ][A-Z]?(\d\d)", name)
-    return siemens is not None and int(siemens[1]) >= 50

@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from kcalc.errors import InputError
+from kcalc.volume import Finding
 
 PREFIX_BYTES = 1 << 16
 """Bytes read first; the header of an ordinary CT slice lies within them."""
@@ -35,36 +38,110 @@ _SHORT_VRS = (
 )
 
 
-def find_files(path: Path) -> list[Path]:
-    """Return every regular file under a folder, sorted; a file gives itself.
+class FilesFound(NamedTuple):
+    """What lies under a folder.
 
-    Links to folders are not followed, so a loop of links ends. A folder that cannot
-    be listed is refused rather than read in part.
+    Args:
+        files: Regular files, sorted; links to files count as files.
+        unreadable: Folders that cannot be listed, and links in a circle.
+        num_links: Links to folders, which are not followed.
+    """
+
+    files: list[Path]
+    unreadable: list[Path]
+    num_links: int
+
+    def findings(self) -> list[Finding]:
+        """Return what was not looked into (fault C17)."""
+        findings = []
+        if self.unreadable:
+            message = (
+                f"{len(self.unreadable)} folders or links cannot be read; what lies "
+                "there is not part of the scan."
+            )
+            findings.append(Finding("UNREADABLE", message, "warning"))
+        if self.num_links:
+            message = f"Links to folders were not followed: {self.num_links}."
+            findings.append(Finding("LINKS", message, "note"))
+        return findings
+
+
+def find_files(path: Path) -> FilesFound:
+    """Return every regular file under a folder; a file gives itself.
+
+    Links to folders are not followed, so a loop of links ends. What cannot be listed
+    below the folder is reported, and the walk goes on. Nesting is limited by the
+    system's path length alone.
 
     Raises:
-        InputError: ``NOT_FOUND`` or ``UNREADABLE``.
+        InputError: ``NOT_FOUND`` or ``UNREADABLE``, of the folder itself.
     """
-    if not path.exists():
+    if not stat.S_ISDIR(mode_of(path)):
+        return FilesFound([path], [], 0)
+    files: list[str] = []
+    closed: list[str] = []
+    num_links = 0
+    waiting = [str(path)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = list(entries)
+        except OSError as error:
+            if folder == str(path):
+                raise unreadable_folder(path, error) from error
+            closed.append(folder)
+            continue
+        for entry in listed:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file():
+                    files.append(entry.path)
+                else:
+                    num_links += entry.is_dir()
+            except OSError:
+                closed.append(entry.path)
+    return FilesFound(
+        [Path(file) for file in sorted(files)],
+        [Path(place) for place in sorted(closed)],
+        num_links,
+    )
+
+
+def mode_of(path: Path) -> int:
+    """Return the mode of a file or folder, as ``os.stat`` gives it.
+
+    Raises:
+        InputError: ``NOT_FOUND``, or ``UNREADABLE`` where the system will not say, and
+            for a pipe or device, which might never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise InputError(
             "NOT_FOUND", "there is no such file or folder.", path=path, hint="Check -i."
-        )
-    if path.is_file():
-        return [path]
-
-    def refuse(error: OSError) -> None:
+        ) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(
             "UNREADABLE",
-            f"a folder cannot be listed ({type(error).__name__}).",
-            path=error.filename,
-            hint="Give read permission or remove it from the input.",
-        ) from error
+            "the input must be a file or a folder; this is a pipe or a device.",
+            path=path,
+            hint="Give a file or a folder.",
+        )
+    return mode
 
-    found = [
-        Path(folder, name)
-        for folder, _, names in os.walk(path, onerror=refuse)
-        for name in names
-    ]
-    return sorted(file for file in found if file.is_file())
+
+def unreadable_folder(path: Path, error: OSError) -> InputError:
+    """Return the refusal of a folder that cannot be listed."""
+    return InputError(
+        "UNREADABLE",
+        f"the folder cannot be listed ({type(error).__name__}).",
+        path=path,
+        hint="Give read permission.",
+    )
 
 
 def read_prefix(path: Path) -> bytes:

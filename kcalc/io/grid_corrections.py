@@ -27,6 +27,8 @@ TILT_LIMIT_DEG = 0.5
 """Largest angle between the slice normal and the line of the positions (A7)."""
 OBLIQUE_LIMIT_DEG = 5.0
 """Least angle off axial at which a CT is no longer scored as it is stored (A10)."""
+MAX_ASSUMED_SPACING_MM = 20.0
+"""Widest slice spacing that a caller may state; CT slices are 10 mm apart at most."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class GridCorrections:
         untilt: Shear the slices of a tilted gantry onto an orthogonal grid.
         resample: Bring uneven spacing onto an even one, and slices that are not axial
             onto an axial grid.
+        assume_spacing_mm: Slice spacing in mm of DICOM slices that state no position;
+            None refuses them.
     """
 
     allow_gap: int = 0
     untilt: bool = False
     resample: bool = False
+    assume_spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.allow_gap, bool) or not isinstance(self.allow_gap, int):
@@ -53,6 +58,13 @@ class GridCorrections:
         if self.allow_gap < 0:
             raise ValueError(
                 f"allow_gap must be at least 0. Received: allow_gap={self.allow_gap}"
+            )
+        spacing_mm = self.assume_spacing_mm
+        if spacing_mm is not None and not 0 < spacing_mm <= MAX_ASSUMED_SPACING_MM:
+            raise ValueError(
+                "assume_spacing_mm must be above 0 and at most "
+                f"{MAX_ASSUMED_SPACING_MM:g} mm. Received: "
+                f"assume_spacing_mm={spacing_mm}"
             )
 
 

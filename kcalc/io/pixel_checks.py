@@ -85,8 +85,8 @@ def _rescale(header: SliceHeader, *, required: bool) -> tuple[float, float]:
                     f"a CT slice needs RescaleSlope and RescaleIntercept; {keyword} "
                     "is missing, so its values need not be HU.",
                     path=header.path,
-                    hint="If they are known to be HU, read them in Python with "
-                    "read_volume(path, unit='HU').",
+                    hint="If they are known to be HU, say so with unit='HU' "
+                    "(--assume-hu).",
                 )
             values.append(default)
             continue

@@ -13,6 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
+from kcalc.anatomy import (
+    CORONARY_VESSELS,
+    INSERT_LABEL,
+    OTHER_STRUCTURES,
+    UNDETERMINED_LABEL,
+)
 from kcalc.artifact import find_model
 from kcalc.report import (
     lesion_pictures,
@@ -117,7 +123,6 @@ def score_scan(
     *,
     model: Network | keras.Model | str | os.PathLike[str] | None = None,
     mask_path: str | os.PathLike[str] | None = None,
-    mask_labels: str | None = None,
     rule: str | ScoringRule = "agatston_1990",
     mass_calibration: float | None = None,
     tube_voltage_kvp: float | None = None,
@@ -128,6 +133,8 @@ def score_scan(
     allow_gap: int = 0,
     untilt: bool = False,
     resample: bool = False,
+    assume_spacing_mm: float | None = None,
+    assume_hu: bool = False,
     progress: Progress | None = None,
 ) -> ScanResult:
     """Score one CT scan and write its report folder, whole or not at all.
@@ -150,12 +157,9 @@ def score_scan(
         output_directory: New, empty, or an unchanged former result, which is replaced.
         model: What :func:`kcalc.inference.open_network` takes; None for the shipped
             model.
-        mask_path: Mask on the scan's grid in any format of
-            :func:`kcalc.io.read_labels`; then no network is used and no TensorFlow
-            loaded. Vessels that it names give totals by vessel; a NIfTI mask names
-            them by the numbers of ``kcalc.anatomy``, if it holds several.
-        mask_labels: What the labels of the mask mean, where it does not say it
-            (:func:`kcalc.io.label_names.label_scheme`).
+        mask_path: NIfTI mask on the scan's grid; then no network is used and no
+            TensorFlow loaded. Values that are vessel numbers of ``kcalc.anatomy``
+            give totals by vessel; a mask of one value alone is a plain mask.
         rule: Name of a scoring rule, or a rule.
         mass_calibration: mg/mL of hydroxyapatite per HU; None gives no mass.
         tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
@@ -168,6 +172,8 @@ def score_scan(
         allow_gap: See :func:`kcalc.io.read_volume`, like the next two.
         untilt: Accept a tilted gantry.
         resample: Accept a spacing that changes and slices that are not axial.
+        assume_spacing_mm: See :func:`kcalc.io.read_volume`.
+        assume_hu: Take DICOM slices without rescale tags for HU.
         progress: Called as the work goes on.
 
     Raises:
@@ -188,8 +194,6 @@ def score_scan(
     check_calibration(mass_calibration)
     if model is not None and mask_path is not None:
         raise ValueError("Give a model or a mask_path, not both.")
-    if mask_labels is not None and mask_path is None:
-        raise ValueError("mask_labels need a mask_path.")
     with result_folder(output_directory, SCORE_FILE) as folder:
         report("Reading the scan", 0, 0)
         volume = read_volume(
@@ -199,6 +203,8 @@ def score_scan(
             allow_gap=allow_gap,
             untilt=untilt,
             resample=resample,
+            assume_spacing_mm=assume_spacing_mm,
+            unit="HU" if assume_hu else None,
         )
         seen, volume = volume, scored_volume(volume)
         identity = dicom_identity(volume, input_path, phi) if dicom else None
@@ -210,7 +216,7 @@ def score_scan(
             mask = on_scored_grid(found.mask, seen, volume)
             found = replace(found, mask=mask)
         else:
-            found = _read_mask(mask_path, volume, mask_labels)
+            found = _read_mask(mask_path, volume)
         report("Scoring", 0, 0)
         score = calcium_score(
             volume.array,
@@ -323,19 +329,33 @@ def _find_calcium(
     )
 
 
-def _read_mask(
-    mask_path: str | os.PathLike[str], volume: Volume, scheme: str | None
-) -> _Found:
-    from kcalc.io import read_labels
+def _read_mask(mask_path: str | os.PathLike[str], volume: Volume) -> _Found:
+    from kcalc.io.nifti import read_mask
 
-    labels = read_labels(mask_path, volume, scheme=scheme)
-    if labels.array.any():
-        return _Found(
-            labels.array,
-            None,
-            has_vessels=labels.vessels_named,
-            findings=labels.findings,
+    mask = np.asarray(read_mask(mask_path, volume.geometry)).astype(np.uint8)
+    values = set(np.flatnonzero(np.bincount(mask.ravel(), minlength=1)).tolist()) - {0}
+    known = {part.label for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)} | {
+        UNDETERMINED_LABEL,
+        INSERT_LABEL,
+    }
+    if not values:
+        message = (
+            "The given mask marks no voxel; the score of 0 says no more than that."
         )
-    message = "The given mask marks no voxel; the score of 0 says no more than that."
-    empty = Finding("MASK_EMPTY", message, "warning")
-    return _Found(labels.array, None, findings=(*labels.findings, empty))
+        return _Found(mask, None, findings=(Finding("MASK_EMPTY", message, "warning"),))
+    if len(values) == 1:
+        return _Found(mask, None)
+    if values <= known:
+        return _Found(mask, None, has_vessels=True)
+    return _Found(
+        mask,
+        None,
+        findings=(
+            Finding(
+                "MASK_LABELS",
+                f"The mask holds the values {sorted(values)}, not only vessel numbers "
+                f"of kcalc ({sorted(known)}); it was taken as a plain mask.",
+                "note",
+            ),
+        ),
+    )
