@@ -6,6 +6,7 @@ from DICOM PS3.16.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -38,3 +39,10 @@ UNDETERMINED_LABEL = 8
 
 INSERT_LABEL = 9
 """Label of a calcification insert in a physical phantom: calcium without a vessel."""
+
+LABEL_NAMES: Mapping[int, str | None] = {
+    **{part.label: part.name for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)},
+    UNDETERMINED_LABEL: None,
+    INSERT_LABEL: None,
+}
+"""Every number of a label map; None where it names no vessel and no structure."""

@@ -39,6 +39,17 @@ def rule_name(text: str) -> str:
     return text
 
 
+def labels(text: str) -> str:
+    """Take a scheme of labels."""
+    from kcalc.io.label_names import label_scheme
+
+    try:
+        label_scheme(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def positive(text: str) -> float:
     """Take a positive number."""
     try:

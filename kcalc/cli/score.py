@@ -7,6 +7,7 @@ import json
 
 from kcalc._version import NOTICE
 from kcalc.cli import arguments
+from kcalc.errors import InputError
 from kcalc.terminal import print_result, progress_on_stderr, tell
 
 
@@ -27,7 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         required=True,
         metavar="SCAN",
         type=arguments.path,
-        help="folder or file of a DICOM series, or a NIfTI file in HU",
+        help="folder or file of a DICOM series, or a NIfTI or MetaImage file in HU",
     )
     option(
         "-o",
@@ -48,7 +49,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--mask",
         metavar="FILE",
         type=arguments.path,
-        help="score this NIfTI mask; no network is used",
+        help="score this mask; no network is used. NIfTI, MetaImage, DICOM SEG, "
+        "RTSTRUCT, ROIs of OsiriX (.xml), or a table of outlines (.csv)",
+    )
+    option(
+        "--labels",
+        metavar="SCHEME",
+        type=arguments.labels,
+        help="what the labels of --mask mean, where it does not say it: kcalc, "
+        "orcascore, plain, or pairs such as 1=LAD,2=0",
     )
     option(
         "--rule",
@@ -144,12 +153,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> None:
     from kcalc.workflow import ScoreOptions, score_scan
 
+    if options.labels is not None and options.mask is None:
+        raise InputError(
+            "LABEL_SCHEME",
+            "--labels says what the labels of a mask mean; no --mask was given.",
+            hint="Give --mask, or leave out --labels.",
+        )
     with progress_on_stderr() as progress:
         result = score_scan(
             options.input,
             options.output,
             model=options.model,
             mask_path=options.mask,
+            mask_labels=options.labels,
             rule=options.rule,
             mass_calibration=options.mass_calibration,
             tube_voltage_kvp=options.tube_voltage_kvp,

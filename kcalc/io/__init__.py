@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kcalc.errors import InputError
 from kcalc.volume import Volume
 
-__all__ = ["read_volume"]
+__all__ = ["read_labels", "read_volume"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MHD_SUFFIXES = (".mhd", ".mha")
@@ -100,3 +100,11 @@ def read_volume(
         tube_voltage_kvp=tube_voltage_kvp,
         corrections=corrections,
     )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "read_labels":
+        from kcalc.io.labels import read_labels
+
+        return read_labels
+    raise AttributeError(f"module 'kcalc.io' has no attribute {name!r}")

@@ -217,7 +217,7 @@ def _parse(buffer: bytes, path: Path, syntax: str) -> SliceHeader:
     try:
         with discovery.quiet_pydicom():
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-            _refuse_nesting(dataset, path, 1)
+            refuse_nesting(dataset, path, 1)
             little = dataset.original_encoding[1] is not False
             text, integers = _values(dataset)
     except InputError:
@@ -338,14 +338,14 @@ def _pixel_element(
     return begin, None if length[0] == 0xFFFFFFFF else int(length[0])
 
 
-def _refuse_nesting(dataset: Any, path: Path, depth: int) -> None:
+def refuse_nesting(dataset: Any, path: Path, depth: int) -> None:
     """Refuse sequences nested deeper than MAX_NESTING, without parsing lazy ones."""
     if depth > MAX_NESTING:
         raise _nested(path)
     for _, element in dataset.items():
         if element.VR == "SQ" and not isinstance(element.value, (bytes, type(None))):
             for item in element.value:
-                _refuse_nesting(item, path, depth + 1)
+                refuse_nesting(item, path, depth + 1)
 
 
 def _nested(path: Path) -> InputError:

@@ -10,14 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kcalc.anatomy import LABEL_NAMES
 from kcalc.errors import InputError
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
-from kcalc.io.label_names import (
-    KNOWN_LABELS,
-    ORCASCORE_LABELS,
-    PLAIN_LABEL,
-    LabelScheme,
-)
+from kcalc.io.label_names import ORCASCORE_LABELS, PLAIN_LABEL, LabelScheme
 from kcalc.volume import Finding
 
 SAY = (
@@ -86,7 +82,7 @@ def part_labels(
         )
     unnamed = [part.number for part in parts if part.label is None]
     labels = {part.number: part.label or 0 for part in parts}
-    vague = all(KNOWN_LABELS.get(label) is None for label in labels.values())
+    vague = all(LABEL_NAMES.get(label) is None for label in labels.values())
     if len(parts) == 1 and vague:
         message = "The one region names no vessel; it was taken as a plain mask."
         note = Finding("MASK_LABELS", message, "note")
@@ -94,7 +90,7 @@ def part_labels(
     if unnamed:
         raise InputError(
             "LABEL_NAMES",
-            f"every region must name a coronary artery; {len(unnamed)} of "
+            f"every region must name a vessel; {len(unnamed)} of "
             f"{len(parts)} do not (numbers {_listed(unnamed)}).",
             path=path,
             hint=SAY,
@@ -175,7 +171,7 @@ def value_labels(
         return _mapped(values, chosen), named, findings
     if len(present) < 2:
         return values, False, []
-    if set(present) <= set(KNOWN_LABELS):
+    if set(present) <= set(LABEL_NAMES):
         if may_be_kcalc:
             return values, True, []
         raise InputError(
@@ -187,7 +183,7 @@ def value_labels(
         )
     message = (
         f"The mask holds the values {present[:20]}, not only vessel numbers of kcalc "
-        f"({sorted(KNOWN_LABELS)}); it was taken as a plain mask."
+        f"({sorted(LABEL_NAMES)}); it was taken as a plain mask."
     )
     return values, False, [Finding("MASK_LABELS", message, "note")]
 
@@ -235,7 +231,7 @@ def _table(scheme: LabelScheme, path: Path) -> dict[int, int]:
     if scheme.name == "orcascore":
         return dict(ORCASCORE_LABELS)
     if scheme.name == "kcalc":
-        return {label: label for label in KNOWN_LABELS}
+        return {label: label for label in LABEL_NAMES}
     if not all(label.isdecimal() for label in scheme.given):
         raise InputError(
             "LABEL_SCHEME",

@@ -7,23 +7,19 @@ two things needs a scheme from the caller.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kcalc import anatomy
-from kcalc.anatomy import UNDETERMINED_LABEL
+from kcalc.anatomy import LABEL_NAMES, UNDETERMINED_LABEL
 
 PLAIN_LABEL = 1
 """Value of a mask that says where calcium is and not in which vessel."""
 
-KNOWN_LABELS: Mapping[int, str | None] = {
-    **{vessel.label: vessel.name for vessel in anatomy.CORONARY_VESSELS},
-    UNDETERMINED_LABEL: None,
-    anatomy.INSERT_LABEL: None,
-}
-"""Every number of a kcalc label map with its vessel's name."""
-
 _LM, _LAD, _LCX, _RCA = (vessel.label for vessel in anatomy.CORONARY_VESSELS)
+_AORTA, _AORTIC_VALVE, _MITRAL_ANNULUS = (
+    part.label for part in anatomy.OTHER_STRUCTURES
+)
 ORCASCORE_LABELS: Mapping[int, int] = {
     1: _LAD,
     2: _LCX,
@@ -62,6 +58,12 @@ _WORDS: Mapping[str, int] = {
     "coronary": UNDETERMINED_LABEL,
     "coronary artery": UNDETERMINED_LABEL,
     "coronary arteries": UNDETERMINED_LABEL,
+    "aorta": _AORTA,
+    "thoracic aorta": _AORTA,
+    "aortic valve": _AORTIC_VALVE,
+    "mitral annulus": _MITRAL_ANNULUS,
+    "mitral valve annulus": _MITRAL_ANNULUS,
+    "insert": anatomy.INSERT_LABEL,
 }
 """Names in use; "Left Coronary Artery" is COCA's name of the left main."""
 _OF_CALCIUM = frozenset(
@@ -71,7 +73,10 @@ CORONARY_ARTERY_CODE = "41801008"
 """SNOMED CT code of a coronary artery, without saying which."""
 
 _CODES: Mapping[str, int] = {
-    **{vessel.sct_code: vessel.label for vessel in anatomy.CORONARY_VESSELS},
+    **{
+        part.sct_code: part.label
+        for part in (*anatomy.CORONARY_VESSELS, *anatomy.OTHER_STRUCTURES)
+    },
     CORONARY_ARTERY_CODE: UNDETERMINED_LABEL,
 }
 
@@ -121,9 +126,9 @@ def label_scheme(text: str) -> LabelScheme:
             or not label
             or label in given
             or number is None
-            or (number and number not in KNOWN_LABELS)
+            or (number and number not in LABEL_NAMES)
         ):
-            known = ", ".join(f"{n}" for n in KNOWN_LABELS)
+            known = ", ".join(f"{n}" for n in LABEL_NAMES)
             raise ValueError(
                 "labels must be kcalc, orcascore, plain, or pairs such as "
                 f"1=LAD,2=LCX with a vessel's name or one of 0, {known}, each label "
@@ -137,7 +142,7 @@ def vessel_number(name: str) -> int | None:
     """Return the number of a vessel's name as people write it, or None.
 
     Example:
-        >>> vessel_number("LAD_calcification"), vessel_number("aorta")
+        >>> vessel_number("LAD_calcification"), vessel_number("sternum")
         (2, None)
     """
     words = [
@@ -148,6 +153,19 @@ def vessel_number(name: str) -> int | None:
     return _WORDS.get(" ".join(words))
 
 
-def coded_number(codes: tuple[str, ...]) -> int | None:
-    """Return the number of the first SNOMED CT code that names a coronary artery."""
-    return next((_CODES[code] for code in codes if code in _CODES), None)
+def part_number(name: str, codes: Sequence[str] = ()) -> int | None:
+    """Return the number of a segment or region by its codes and its name, or None.
+
+    A code that tells the artery goes before the name, and the name before a code that
+    says no more than "coronary artery".
+
+    Args:
+        name: Its name.
+        codes: Its SNOMED CT codes.
+    """
+    told = [_CODES[code] for code in codes if code in _CODES]
+    for number in told:
+        if number != UNDETERMINED_LABEL:
+            return number
+    by_name = vessel_number(name)
+    return told[0] if by_name is None and told else by_name

@@ -72,7 +72,7 @@ def paint_outlines(
     """
     drawn = [o for o in outlines if labels.get(o.region) and len(o.points_yx) >= 3]
     num_small = sum(len(o.points_yx) < 3 for o in outlines if labels.get(o.region))
-    _check_points(drawn, shape_zyx, path)
+    check_outlines(drawn, shape_zyx, path)
     regions: dict[tuple[int, int], list[Outline]] = {}
     for outline in drawn:
         regions.setdefault((outline.z, outline.region), []).append(outline)
@@ -110,10 +110,14 @@ def _notes(num_left_out: int, num_holes: int, num_contested: int) -> list[Findin
     return findings
 
 
-def _check_points(
+def check_outlines(
     outlines: Sequence[Outline], shape_zyx: tuple[int, int, int], path: Path
 ) -> None:
-    """Refuse points that cannot be, and more work than an annotation makes (C12)."""
+    """Refuse points that cannot be, and more work than an annotation makes (C12).
+
+    Raises:
+        InputError: ``LABEL_POINTS`` or ``BUDGET``, as for :func:`paint_outlines`.
+    """
     num_points = sum(len(outline.points_yx) for outline in outlines)
     if len(outlines) > MAX_OUTLINES or num_points > MAX_POINTS:
         raise _too_much(path, f"{len(outlines)} outlines with {num_points} points")

@@ -10,23 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.anatomy import (
-    CORONARY_VESSELS,
-    INSERT_LABEL,
-    OTHER_STRUCTURES,
-    UNDETERMINED_LABEL,
-)
+from kcalc.anatomy import CORONARY_VESSELS, LABEL_NAMES
 from kcalc.scoring.components import Components, FloatArray, IntArray
 from kcalc.scoring.mass import mass_mg
 from kcalc.scoring.rules import ScoringRule
 
 UNASSIGNED = "unassigned"
 """Key of the lesions that lie in no vessel of the map."""
-_VESSEL_NAMES: dict[int, str | None] = {
-    **{part.label: part.name for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)},
-    UNDETERMINED_LABEL: None,
-    INSERT_LABEL: None,
-}
 
 
 @dataclass(frozen=True)
@@ -231,9 +221,9 @@ def _vessel_names(
     if vessels is None:
         return [None] * lesion_start.size
     labels = vessels[tuple(index_zyx.T)].astype(np.int64)
-    unknown = sorted(set(labels.tolist()) - {0, *_VESSEL_NAMES})
+    unknown = sorted(set(labels.tolist()) - {0, *LABEL_NAMES})
     if unknown:
-        known = ", ".join(f"{n} {name or 'none'}" for n, name in _VESSEL_NAMES.items())
+        known = ", ".join(f"{n} {name or 'none'}" for n, name in LABEL_NAMES.items())
         raise ValueError(
             f"vessels must hold 0 or a label of kcalc ({known}) under every lesion. "
             f"Received: labels {unknown[:5]}. Map your labels to these first."
@@ -241,5 +231,5 @@ def _vessel_names(
     names = []
     for members in np.split(labels, lesion_start[1:]):
         votes = np.bincount(members[members > 0], minlength=1)
-        names.append(_VESSEL_NAMES[int(np.argmax(votes))] if votes.any() else None)
+        names.append(LABEL_NAMES[int(np.argmax(votes))] if votes.any() else None)
     return names

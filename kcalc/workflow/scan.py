@@ -13,12 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
-from kcalc.anatomy import (
-    CORONARY_VESSELS,
-    INSERT_LABEL,
-    OTHER_STRUCTURES,
-    UNDETERMINED_LABEL,
-)
 from kcalc.artifact import find_model
 from kcalc.report import (
     lesion_pictures,
@@ -123,6 +117,7 @@ def score_scan(
     *,
     model: Network | keras.Model | str | os.PathLike[str] | None = None,
     mask_path: str | os.PathLike[str] | None = None,
+    mask_labels: str | None = None,
     rule: str | ScoringRule = "agatston_1990",
     mass_calibration: float | None = None,
     tube_voltage_kvp: float | None = None,
@@ -157,9 +152,12 @@ def score_scan(
         output_directory: New, empty, or an unchanged former result, which is replaced.
         model: What :func:`kcalc.inference.open_network` takes; None for the shipped
             model.
-        mask_path: NIfTI mask on the scan's grid; then no network is used and no
-            TensorFlow loaded. Values that are vessel numbers of ``kcalc.anatomy``
-            give totals by vessel; a mask of one value alone is a plain mask.
+        mask_path: Mask on the scan's grid in any format of
+            :func:`kcalc.io.read_labels`; then no network is used and no TensorFlow
+            loaded. Vessels that it names give totals by vessel; a NIfTI mask names
+            them by the numbers of ``kcalc.anatomy``, if it holds several.
+        mask_labels: What the labels of the mask mean, where it does not say it
+            (:func:`kcalc.io.label_names.label_scheme`).
         rule: Name of a scoring rule, or a rule.
         mass_calibration: mg/mL of hydroxyapatite per HU; None gives no mass.
         tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
@@ -194,6 +192,8 @@ def score_scan(
     check_calibration(mass_calibration)
     if model is not None and mask_path is not None:
         raise ValueError("Give a model or a mask_path, not both.")
+    if mask_labels is not None and mask_path is None:
+        raise ValueError("mask_labels need a mask_path.")
     with result_folder(output_directory, SCORE_FILE) as folder:
         report("Reading the scan", 0, 0)
         volume = read_volume(
@@ -216,7 +216,7 @@ def score_scan(
             mask = on_scored_grid(found.mask, seen, volume)
             found = replace(found, mask=mask)
         else:
-            found = _read_mask(mask_path, volume)
+            found = _read_mask(mask_path, volume, mask_labels)
         report("Scoring", 0, 0)
         score = calcium_score(
             volume.array,
@@ -329,33 +329,19 @@ def _find_calcium(
     )
 
 
-def _read_mask(mask_path: str | os.PathLike[str], volume: Volume) -> _Found:
-    from kcalc.io.nifti import read_mask
+def _read_mask(
+    mask_path: str | os.PathLike[str], volume: Volume, scheme: str | None
+) -> _Found:
+    from kcalc.io import read_labels
 
-    mask = np.asarray(read_mask(mask_path, volume.geometry)).astype(np.uint8)
-    values = set(np.flatnonzero(np.bincount(mask.ravel(), minlength=1)).tolist()) - {0}
-    known = {part.label for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)} | {
-        UNDETERMINED_LABEL,
-        INSERT_LABEL,
-    }
-    if not values:
-        message = (
-            "The given mask marks no voxel; the score of 0 says no more than that."
+    labels = read_labels(mask_path, volume, scheme=scheme)
+    if labels.array.any():
+        return _Found(
+            labels.array,
+            None,
+            has_vessels=labels.vessels_named,
+            findings=labels.findings,
         )
-        return _Found(mask, None, findings=(Finding("MASK_EMPTY", message, "warning"),))
-    if len(values) == 1:
-        return _Found(mask, None)
-    if values <= known:
-        return _Found(mask, None, has_vessels=True)
-    return _Found(
-        mask,
-        None,
-        findings=(
-            Finding(
-                "MASK_LABELS",
-                f"The mask holds the values {sorted(values)}, not only vessel numbers "
-                f"of kcalc ({sorted(known)}); it was taken as a plain mask.",
-                "note",
-            ),
-        ),
-    )
+    message = "The given mask marks no voxel; the score of 0 says no more than that."
+    empty = Finding("MASK_EMPTY", message, "warning")
+    return _Found(labels.array, None, findings=(*labels.findings, empty))
