@@ -115,7 +115,7 @@ def test_a_few_metal_voxels_above_20000_are_accepted():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"rule": "agaston"}, "rule must be one of agatston_1990, fqm_canon"),
+        ({"rule": "agaston"}, "rule must be one of agatston_1990, ai_cac"),
         ({"tube_voltage_kvp": 0}, "tube_voltage_kvp must be within 40 to 200 kV"),
         ({"tube_voltage_kvp": float("nan")}, "tube_voltage_kvp must be within"),
         ({"tube_voltage_kvp": 120_000}, "tube_voltage_kvp must be within"),

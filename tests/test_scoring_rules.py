@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kcalc
+from kcalc.errors import UnfitError
 from kcalc.scoring import (
     RULES,
     KvpRow,
@@ -27,8 +28,25 @@ def score(scan, spacing_mm=(3.0, 1.0, 1.0), **arguments):
     return kcalc.calcium_score(scan, np.ones(scan.shape, bool), spacing_mm, **arguments)
 
 
-def test_the_presets_are_these_two():
-    assert list(RULES) == ["agatston_1990", "fqm_canon"]
+def test_the_presets_are_these():
+    assert list(RULES) == [
+        "agatston_1990",
+        "fqm_siemens",
+        "fqm_philips",
+        "fqm_ge",
+        "fqm_canon",
+        "fqm_literature",
+        "orcascore",
+        "tiger",
+        "deepcac",
+        "ai_cac",
+        "ai_cac_default",
+        "calciumscoring_jl",
+        "slicer_agatston",
+        "lassoan",
+        "dicom_viewer",
+        "comp2comp",
+    ]
     assert all(RULES[name].name == name for name in RULES)
 
 
@@ -41,7 +59,7 @@ def test_presets_cannot_be_changed():
         RULES["mine"] = PLAIN
     with pytest.raises(FrozenInstanceError, match="threshold_hu"):
         RULES["agatston_1990"].threshold_hu = 100
-    assert len({*RULES.values(), PLAIN}) == 3  # hashable
+    assert len({*RULES.values(), PLAIN}) == 17  # hashable
 
 
 def test_default_rule_reads_in_words():
@@ -52,19 +70,35 @@ def test_default_rule_reads_in_words():
         "3 from 300 HU, 4 from 400 HU, else 0. "
         "Agatston score: sum of area in mm2 x weight x slice spacing / 3 mm. "
         "Volume: area x slice spacing over the lesions kept. Mass: volume x mean HU x "
-        "calibration over the same lesions."
+        "calibration over the same."
     )
 
 
 def test_canon_rule_reads_in_words():
     text = rule("fqm_canon").describe()
-    assert "The rule's table: 147 HU at 100 kVp." in text
+    assert "147 HU at 100 kVp, 130 HU at 120 kVp, and no other voltage." in text
     assert "8-connected, 2-D, within each slice, of more than 3 pixels." in text
 
 
 @pytest.mark.parametrize("name", list(RULES))
-def test_every_preset_cites_its_source(name):
-    assert "doi 10." in RULES[name].source
+def test_every_preset_cites_a_paper_a_commit_or_a_page(name):
+    source = RULES[name].source
+    assert any(mark in source for mark in ("doi 10.", " @", ".com/", ".nl/"))
+
+
+def test_every_preset_but_the_default_says_where_its_origin_errs_or_is_left():
+    assert [name for name in RULES if not RULES[name].remarks] == ["agatston_1990"]
+    with_faults = [n for n in RULES if "faults of its origin" in RULES[n].remarks]
+    assert with_faults == [
+        "ai_cac",
+        "ai_cac_default",
+        "calciumscoring_jl",
+        "slicer_agatston",
+        "lassoan",
+        "dicom_viewer",
+        "comp2comp",
+    ]
+    assert "Keeps a fault of its origin" in RULES["deepcac"].remarks
 
 
 VARIANTS = {
@@ -73,6 +107,11 @@ VARIANTS = {
     "density_bins": (((100, 2),), "2 from 100 HU"),
     "bin_comparison": (">", "1 above 130 HU"),
     "connectivity": (26, "26-connected, 3-D, across slices"),
+    "single_pixels_below": (2, "every pixel on its own where the smallest lesion has"),
+    "speck_voxels": (3, "specks of calcium of at most 3 voxels are removed first"),
+    "volume_of": ("mask", "over the whole mask, whatever its HU"),
+    "volume_threshold_hu": (112.5, "by the same rule at or above 112.5 HU"),
+    "pixel_decimals": (3, "area x scaling rounded to 3 decimals"),
     "minimum_area_mm2": (2.5, "at least 2.5 mm2"),
     "minimum_pixels": (1, "at least 1 pixel."),
     "slice_scaling": ("thickness", "x slice thickness / 3 mm"),
@@ -97,12 +136,33 @@ def test_the_fields_that_need_others_show_in_the_words():
     assert "maximum of the lesion:" in whole.describe()
     scaled = replace(PLAIN, slice_scaling="spacing", reference_slice_mm=2.5)
     assert "slice spacing / 2.5 mm" in scaled.describe()
-    shown = {"connectivity", "minimum_comparison", "weight_from", "reference_slice_mm"}
+    near = replace(PLAIN, minimum_area_mm2=1.0, minimum_rounding="nearest")
+    assert "at least 1 mm2, to the nearest whole pixel" in near.describe()
+    above = replace(PLAIN, volume_threshold_hu=99, volume_comparison=">")
+    assert "by the same rule above 99 HU" in above.describe()
+    alone = replace(PLAIN, kvp_table=(KvpRow(80, 177),), only_listed_kvp=True)
+    assert "177 HU at 80 kVp, and no other voltage" in alone.describe()
+    pooled = replace(PLAIN, connectivity="label")
+    assert "all calcium under one number of the vessel map" in pooled.describe()
+    single = replace(PLAIN, connectivity=1)
+    assert "Lesion: every pixel on its own" in single.describe()
+    every = replace(PLAIN, volume_of="calcium")
+    assert "over all that calcium, whatever the size" in every.describe()
+    shown = {
+        "connectivity",
+        "minimum_comparison",
+        "minimum_rounding",
+        "only_listed_kvp",
+        "reference_slice_mm",
+        "volume_comparison",
+        "weight_from",
+    }
     assert {f.name for f in fields(ScoringRule)} == {
         *VARIANTS,
         *shown,
         "name",
         "source",
+        "remarks",
     }
 
 
@@ -144,7 +204,14 @@ STAIR[1, 2, 2] = 450
 
 @pytest.mark.parametrize(
     ("connectivity", "sizes"),
-    [(4, [1, 1, 1, 1]), (8, [2, 2]), (6, [1, 2, 1]), (26, [4])],
+    [
+        (1, [1, 1, 1, 1]),
+        (4, [1, 1, 1, 1]),
+        (8, [2, 2]),
+        (6, [1, 2, 1]),
+        (26, [4]),
+        ("label", [1, 2, 1]),
+    ],
 )
 def test_connectivity_joins_what_it_says(connectivity, sizes):
     result = score(STAIR, rule=replace(PLAIN, connectivity=connectivity))
@@ -190,6 +257,10 @@ def test_several_3d_lesions_each_take_the_maximum_of_their_own():
         ({"minimum_pixels": 3, "minimum_comparison": ">"}, 0.3, 4),
         ({"minimum_pixels": 3, "minimum_area_mm2": 1.0}, 0.25, 4),
         ({"minimum_comparison": ">"}, 0.25, 1),
+        ({"minimum_area_mm2": 1.0, "minimum_rounding": "nearest"}, 0.488 * 0.488, 4),
+        ({"minimum_area_mm2": 1.0, "minimum_rounding": "nearest"}, 0.7 * 0.7, 2),
+        ({"minimum_area_mm2": 1.0, "minimum_rounding": "nearest"}, 0.4, 2),
+        ({"minimum_area_mm2": 1.0, "minimum_rounding": "nearest"}, 2.1, 1),
         ({}, 0.25, 1),
     ],
 )
@@ -216,8 +287,94 @@ def test_slice_scaling_by_spacing_thickness_or_not_at_all():
 
 
 def test_a_rule_by_thickness_refuses_an_unknown_thickness():
-    with pytest.raises(ValueError, match="plain scales by slice thickness"):
+    with pytest.raises(UnfitError, match="plain scales by slice thickness") as refusal:
         score([[[150.0]]], rule=replace(PLAIN, slice_scaling="thickness"))
+    assert refusal.value.code == "RULE_THICKNESS"
+
+
+def test_a_rule_of_listed_voltages_refuses_others_but_not_an_unknown_one():
+    listed = replace(PLAIN, kvp_table=(KvpRow(80, 177),), only_listed_kvp=True)
+    with pytest.raises(UnfitError, match="plain is defined at 80 kVp only") as refusal:
+        score([[[150.0]]], rule=listed, tube_voltage_kvp=120)
+    assert refusal.value.code == "RULE_KVP"
+    assert score([[[150.0]]], rule=listed, tube_voltage_kvp=80).agatston == 0.0
+    assert score([[[150.0]]], rule=listed).agatston == 1.0
+
+
+def test_pixels_stand_alone_where_the_smallest_lesion_has_too_few():
+    scan, changes = [[[150.0, 250.0]]], {"single_pixels_below": 3}
+    joined = replace(PLAIN, minimum_pixels=2, **changes)
+    assert score(scan, rule=joined).num_lesions == 0
+    assert score(scan, rule=replace(joined, single_pixels_below=2)).agatston == 4.0
+    alone = score(scan, rule=replace(PLAIN, **changes))
+    assert (alone.agatston, alone.num_lesions, alone.rule.connectivity) == (3.0, 2, 1)
+
+
+def test_specks_are_removed_across_slices_before_lesions_form():
+    scan = np.zeros((2, 1, 4))
+    scan[:, 0, 0] = scan[0, 0, 2] = 150.0
+    cleaned = replace(PLAIN, speck_voxels=1)
+    assert score(scan, rule=PLAIN).num_lesions == 3
+    assert score(scan, rule=cleaned).num_lesions == 2
+    assert score(scan, rule=replace(cleaned, speck_voxels=2)).num_lesions == 0
+
+
+def test_a_label_is_one_lesion_weighed_by_its_brightest_voxel_in_each_slice():
+    scan = [[[150.0, 0.0, 450.0]]]
+    pooled = replace(PLAIN, connectivity="label")
+    together = score(scan, rule=pooled, vessels=np.array([[[1, 0, 1]]]))
+    assert (together.agatston, together.num_lesions) == (8.0, 1)
+    apart = score(scan, rule=pooled, vessels=np.array([[[1, 0, 4]]]))
+    assert [x.vessel for x in apart.lesions] == ["LM", "RCA"]
+    assert apart.agatston == 5.0
+    assert score(scan, rule=pooled).agatston == 5.0
+
+
+def test_pixel_rounding_comes_before_the_multiplication():
+    rounded = replace(PLAIN, slice_scaling="spacing", pixel_decimals=3)
+    scan, spacing_mm = [[[150.0, 150.0]]], (0.625, 0.35, 0.35)
+    assert score(scan, spacing_mm, rule=rounded).agatston == pytest.approx(0.052)
+    exact = score(scan, spacing_mm, rule=replace(rounded, pixel_decimals=None))
+    assert exact.agatston == pytest.approx(0.0510417, abs=1e-7)
+
+
+def test_volume_counts_lesions_all_calcium_the_mask_or_lesions_of_its_own_threshold():
+    scan = [[[150.0, 150.0, 0.0, 150.0, 120.0]]]
+    two = replace(PLAIN, minimum_pixels=2)
+    facts = {"mass_calibration": 1.0}
+    lesions = score(scan, rule=two, **facts)
+    assert (lesions.volume_mm3, lesions.mass_mg) == (6.0, 0.9)
+    every = score(scan, rule=replace(two, volume_of="calcium"), **facts)
+    assert (every.volume_mm3, every.mass_mg) == (9.0, pytest.approx(1.35))
+    mask = score(scan, rule=replace(two, volume_of="mask"), **facts)
+    assert (mask.volume_mm3, mask.mass_mg) == (15.0, pytest.approx(1.71))
+    other = score(scan, rule=replace(two, volume_threshold_hu=120.0), **facts)
+    assert (other.volume_mm3, other.mass_mg) == (12.0, pytest.approx(1.71))
+    above = replace(two, volume_threshold_hu=120.0, volume_comparison=">")
+    assert score(scan, rule=above).volume_mm3 == 6.0
+    for result in (every, mask, other):
+        assert (result.agatston, result.num_lesions) == (2.0, 1)
+
+
+def test_volume_by_vessel_follows_what_the_rule_counts():
+    scan = [[[150.0, 150.0, 0.0, 150.0]]]
+    rule_ = replace(PLAIN, minimum_pixels=2, volume_of="calcium")
+    result = score(scan, rule=rule_, vessels=np.array([[[2, 2, 0, 4]]]))
+    assert result.per_vessel["RCA"].agatston == 0.0
+    assert result.per_vessel["RCA"].volume_mm3 == 3.0
+    assert result.per_vessel["LAD"].volume_mm3 == 6.0
+
+
+def test_rules_that_look_below_130_hu_say_when_the_mask_was_cut_or_is_a_region():
+    below = replace(PLAIN, threshold_hu=None)
+    cut = score([[[150.0, 140.0]]], rule=below).warnings
+    assert any(w.startswith("MASK_CUT: the rule plain counts") for w in cut)
+    region = score([[[150.0, 40.0, 40.0]]], rule=below).warnings
+    assert any("2 of its 3 voxels are below 130 HU" in w for w in region)
+    fits = score([[[150.0, 120.0]]], rule=below).warnings
+    assert not any(w.startswith("MASK_") for w in fits)
+    usual = score([[[150.0, 140.0]]], rule=PLAIN).warnings
+    assert not any(w.startswith("MASK_") for w in usual)
 
 
 def test_rounding_by_lesion_and_by_total_differ():
@@ -258,6 +415,16 @@ def test_kvp_table_changes_threshold_and_bins_within_half_a_kilovolt():
         ({"slice_scaling": True}, "slice_scaling must be one of"),
         ({"minimum_area_mm2": -1.0}, "minimum_area_mm2 must be an area"),
         ({"minimum_pixels": 1.5}, "minimum_pixels must be a whole number"),
+        ({"speck_voxels": -1}, "speck_voxels must be a whole number"),
+        ({"single_pixels_below": 0.5}, "single_pixels_below must be a whole number"),
+        ({"minimum_rounding": "down"}, "minimum_rounding must be one of"),
+        ({"volume_of": "scan"}, "volume_of must be one of"),
+        ({"volume_comparison": "<"}, "volume_comparison must be one of"),
+        ({"volume_threshold_hu": float("inf")}, "threshold_hu must be a finite"),
+        (
+            {"volume_threshold_hu": 100, "volume_of": "mask"},
+            "volume_threshold_hu makes lesions of its own",
+        ),
         ({"reference_slice_mm": 0.0}, "reference_slice_mm must be a positive"),
         ({"density_bins": ()}, "density_bins must be rows"),
         ({"density_bins": ((200, 1), (130, 2))}, "density_bins must be rows"),

@@ -72,7 +72,8 @@ def test_at_120_kvp_a_rule_stays_as_it_is(kvp):
 def test_a_rule_with_a_row_of_its_own_keeps_it():
     canon = rule("fqm_canon")
     assert kvp_adapted(canon, 100) is canon
-    assert canon.at_tube_voltage(100).threshold_hu == 147
+    applied = canon.applied(pixel_area_mm2=0.25, tube_voltage_kvp=100)
+    assert applied.threshold_hu == 147
 
 
 @pytest.mark.parametrize("kvp", [69, 151, 40])

@@ -60,7 +60,8 @@ def lesion_pictures(
 
     Args:
         volume: The scan in HU.
-        mask: (z, y, x) mask that was scored.
+        mask: (z, y, x) mask that was scored; its values are the vessel map where the
+            score has totals by vessel.
         score: Its score.
         max_pictures: Most slices to draw.
         progress: Called with (pictures done, pictures to do).
@@ -68,7 +69,8 @@ def lesion_pictures(
     Returns:
         The pictures in slice order, and how many slices with lesions are left out.
     """
-    components = find_components(volume.array, mask, score.rule)
+    vessels = None if score.per_vessel is None else mask
+    components = find_components(volume.array, mask, score.rule, labels=vessels)
     numbers = _lesion_numbers(components, score)
     slices = components.index_zyx[:, 0]
     with_lesion = np.unique(slices[numbers > 0])
@@ -112,9 +114,7 @@ def _lesion_numbers(
     """Return the lesion of each calcium voxel, 0 where the rule leaves it out."""
     if components.num_components == 0:
         return np.empty(0, np.int64)
-    pixel_area_mm2 = score.spacing_mm[1] * score.spacing_mm[2]
-    sizes = np.bincount(components.component, minlength=components.num_components)
-    kept = sizes >= score.rule.minimum_voxels(pixel_area_mm2)
+    kept = components.kept(score.rule, score.spacing_mm[1] * score.spacing_mm[2])
     # Components and lesions are both numbered by their first voxel in scan order.
     return np.where(kept, np.cumsum(kept), 0)[components.component]
 

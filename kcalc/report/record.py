@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kcalc._version import NOTICE, __version__
 from kcalc.scoring import CalciumScore
-from kcalc.scoring.components import find_components
+from kcalc.scoring.components import calcium_voxels
 from kcalc.volume import Finding, Volume
 
 RECORD_SCHEMA = 1
@@ -61,7 +61,7 @@ def score_record(
         position = volume.geometry.index_to_mm(lesion["centroid_index_zyx"])
         lesion["centroid_xyz_mm"] = [round(float(value), 3) for value in position]
     facts = asdict(volume.acquisition)
-    calcium_voxels = len(find_components(volume.array, mask, score.rule).values_hu)
+    _, calcium_hu, _ = calcium_voxels(volume.array, mask, score.rule)
     values.pop("warnings")
     return {
         "schema": RECORD_SCHEMA,
@@ -72,7 +72,7 @@ def score_record(
         ],
         "mask": {
             "voxels": int(np.count_nonzero(mask)),
-            "calcium_voxels": calcium_voxels,
+            "calcium_voxels": len(calcium_hu),
             "scored_voxels": sum(lesion.num_pixels for lesion in score.lesions),
         },
         "model": None if model is None else dict(model),

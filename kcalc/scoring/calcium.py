@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from kcalc.anatomy import OTHER_STRUCTURES
-from kcalc.scoring import checks, presets
+from kcalc.scoring import cautions, checks, presets
 from kcalc.scoring.components import Components, find_components
 from kcalc.scoring.lesions import (
     UNASSIGNED,
@@ -22,9 +22,8 @@ from kcalc.scoring.lesions import (
 )
 from kcalc.scoring.mass import check_calibration
 from kcalc.scoring.risk import cac_drs, risk_category
-from kcalc.scoring.rules import STANDARD_TUBE_VOLTAGE_KVP, ScoringRule
+from kcalc.scoring.rules import ScoringRule
 
-_STANDARD_THICKNESS_MM = (2.5, 3.0)
 _OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
 
 
@@ -34,8 +33,9 @@ class CalciumScore:
 
     Args:
         agatston: Agatston score, rounded only where the rule rounds.
-        volume_mm3: Volume of the lesions kept, in mm3.
-        mass_mg: Their mass in mg, None without a calibration.
+        volume_mm3: Volume in mm3 of what the rule counts in it: the lesions kept, but
+            for rules with ``volume_of`` or ``volume_threshold_hu``.
+        mass_mg: Mass of the same in mg, None without a calibration.
         lesions: The lesions kept, in scan order.
         rule: The rule as it was applied, with the thresholds of the tube voltage where
             its own table has them.
@@ -137,8 +137,9 @@ def calcium_score(
     """Return the Agatston score, volume and mass of the calcium in a mask.
 
     Lesions are the connected components of mask AND threshold; volume and mass count
-    exactly the lesions that the score keeps. An empty mask scores 0. A mask that holds
-    voxels but no lesion scores 0 with the warning ``NO_LESION``.
+    the lesions that the score keeps, unless the rule says otherwise. An empty mask
+    scores 0. A mask that holds voxels but no lesion scores 0 with the warning
+    ``NO_LESION``.
 
     Args:
         array_hu: The scan in HU, integer or float, (z, y, x). Fractional values are
@@ -149,7 +150,8 @@ def calcium_score(
             positions, never the slice thickness.
         rule: Name in :data:`kcalc.scoring.RULES`, or a ScoringRule.
         tube_voltage_kvp: Tube voltage in kV. Only a rule with a row for it in its own
-            table changes thresholds; else a voltage other than 120 adds a warning.
+            table changes thresholds; else a voltage other than 120 adds a warning, or
+            is refused by a rule that is defined at its table's voltages only.
             None assumes nothing and changes nothing: asking is the caller's matter.
         slice_thickness_mm: Nominal slice thickness in mm, for the warning on slices
             outside 2.5 to 3 mm and for rules that scale by thickness. Where it is
@@ -164,8 +166,11 @@ def calcium_score(
 
     Raises:
         InputError: ``GEOM_SPACING``, ``HU_NAN``, ``HU_RANGE`` or ``EMPTY``.
+        UnfitError: The rule does not apply to the scan: ``RULE_KVP``, it is not
+            defined at the tube voltage; ``RULE_THICKNESS``, it scales by a thickness
+            that is not given.
         ValueError: Shapes, rule, vessels, tube voltage, thickness or calibration break
-            the rules above, or a rule scales by a thickness that is not given.
+            the rules above.
         TypeError: The mask or vessels are not integers, or array_hu not real.
 
     Example:
@@ -179,114 +184,109 @@ def calcium_score(
     References:
         Agatston AS et al., J Am Coll Cardiol 1990, doi 10.1016/0735-1097(90)90282-T.
     """
-    base_rule = presets.rule(rule)
-    scan = checks.checked_scan(array_hu)
-    mask_array = checks.checked_labels(mask, "mask", scan.shape)
-    spacing = checks.checked_spacing(spacing_mm)
-    voltage = checks.checked_tube_voltage(tube_voltage_kvp)
-    thickness = checks.checked_thickness(slice_thickness_mm)
-    calibration = check_calibration(mass_calibration)
-    vessel_array = None
-    if vessels is not None:
-        vessel_array = checks.checked_labels(vessels, "vessels", scan.shape)
-
-    applied = base_rule.at_tube_voltage(voltage)
-    components = find_components(scan, mask_array, applied)
-    lesions = measure_lesions(
-        components,
-        applied,
-        spacing,
-        slice_factor=_slice_factor(applied, spacing[0], thickness),
-        mass_calibration=calibration,
-        vessels=vessel_array,
+    scan = check_scan(
+        array_hu,
+        mask,
+        spacing_mm,
+        tube_voltage_kvp=tube_voltage_kvp,
+        slice_thickness_mm=slice_thickness_mm,
+        vessels=vessels,
+        mass_calibration=mass_calibration,
     )
-    total = total_of(lesions)
-    agatston = total.agatston
+    return score_checked(scan, presets.rule(rule))
+
+
+@dataclass(frozen=True)
+class CheckedScan:
+    """What :func:`calcium_score` takes, refused or converted once for any rules."""
+
+    array_hu: npt.NDArray[Any]
+    mask: npt.NDArray[Any]
+    spacing_mm: tuple[float, float, float]
+    tube_voltage_kvp: float | None
+    slice_thickness_mm: float | None
+    vessels: npt.NDArray[Any] | None
+    mass_calibration: float | None
+
+
+def check_scan(
+    array_hu: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    spacing_mm: Sequence[float],
+    *,
+    tube_voltage_kvp: float | None = None,
+    slice_thickness_mm: float | None = None,
+    vessels: npt.ArrayLike | None = None,
+    mass_calibration: float | None = None,
+) -> CheckedScan:
+    """Check the arguments of :func:`calcium_score` but the rule."""
+    scan = checks.checked_scan(array_hu)
+    return CheckedScan(
+        scan,
+        checks.checked_labels(mask, "mask", scan.shape),
+        checks.checked_spacing(spacing_mm),
+        checks.checked_tube_voltage(tube_voltage_kvp),
+        checks.checked_thickness(slice_thickness_mm),
+        None
+        if vessels is None
+        else checks.checked_labels(vessels, "vessels", scan.shape),
+        check_calibration(mass_calibration),
+    )
+
+
+def score_checked(scan: CheckedScan, rule: ScoringRule) -> CalciumScore:
+    """Return the score of a checked scan under one rule."""
+    spacing, thickness = scan.spacing_mm, scan.slice_thickness_mm
+    applied = rule.applied(
+        pixel_area_mm2=spacing[1] * spacing[2],
+        tube_voltage_kvp=scan.tube_voltage_kvp,
+        slice_thickness_mm=thickness,
+    )
+    components, lesions = _lesions(scan, applied)
+    counted, in_volume = components, lesions
+    if applied.for_volume is not applied:
+        counted, in_volume = _lesions(scan, applied.for_volume)
+    agatston = total_of(lesions).agatston
     if applied.total_decimals is not None:
         agatston = round(agatston, applied.total_decimals)
+    volume = total_of(in_volume)
     return CalciumScore(
         agatston=agatston,
-        volume_mm3=total.volume_mm3,
-        mass_mg=None if calibration is None else total.mass_mg,
+        volume_mm3=volume.volume_mm3,
+        mass_mg=None if scan.mass_calibration is None else volume.mass_mg,
         lesions=lesions,
         rule=applied,
         spacing_mm=spacing,
-        tube_voltage_kvp=voltage,
+        tube_voltage_kvp=scan.tube_voltage_kvp,
         slice_thickness_mm=thickness,
-        mass_calibration=calibration,
+        mass_calibration=scan.mass_calibration,
         per_vessel=None
-        if vessel_array is None
-        else totals_by_vessel(lesions, with_mass=calibration is not None),
+        if scan.vessels is None
+        else totals_by_vessel(
+            lesions, in_volume, with_mass=scan.mass_calibration is not None
+        ),
         warnings=(
-            *_voltage_warnings(base_rule, voltage),
-            *_slice_warnings(spacing[0], thickness),
-            *_lesion_warnings(components, lesions),
+            *cautions.voltage_cautions(rule, scan.tube_voltage_kvp),
+            *cautions.slice_cautions(spacing[0], thickness),
+            *cautions.lesion_cautions(components, lesions),
+            *cautions.mask_cautions(counted, applied),
         ),
     )
 
 
-def _slice_factor(
-    rule: ScoringRule, slice_spacing_mm: float, slice_thickness_mm: float | None
-) -> float:
-    if rule.slice_scaling == "none":
-        return 1.0
-    if rule.slice_scaling == "spacing":
-        return slice_spacing_mm / rule.reference_slice_mm
-    if slice_thickness_mm is None:
-        raise ValueError(
-            f"The rule {rule.name} scales by slice thickness, so slice_thickness_mm "
-            "must be given in mm. Received: slice_thickness_mm=None"
-        )
-    return slice_thickness_mm / rule.reference_slice_mm
-
-
-def _voltage_warnings(rule: ScoringRule, tube_voltage_kvp: float | None) -> list[str]:
-    if tube_voltage_kvp is None:
-        return []
-    scanned = f"KVP: scanned at {tube_voltage_kvp:g} kVp"
-    standard = abs(tube_voltage_kvp - STANDARD_TUBE_VOLTAGE_KVP) <= 0.5
-    if rule.kvp_row(tube_voltage_kvp) is not None:
-        threshold_hu = rule.at_tube_voltage(tube_voltage_kvp).threshold_hu
-        if standard:
-            return []
-        return [
-            f"{scanned} and scored at the {threshold_hu:g} HU that the rule "
-            f"{rule.name} has for it."
-        ]
-    if any(row.threshold_hu == rule.threshold_hu for row in rule.kvp_table):
-        return [
-            f"{scanned}, but scored at the {rule.threshold_hu:g} HU that the rule "
-            f"{rule.name} has for another tube voltage."
-        ]
-    if standard:
-        return []
-    return [
-        f"{scanned}, scored with the thresholds of "
-        "120 kVp; calcium reads higher at lower and lower at higher tube voltage, so "
-        "the score does not compare with one at 120 kVp."
-    ]
-
-
-def _slice_warnings(
-    slice_spacing_mm: float, slice_thickness_mm: float | None
-) -> list[str]:
-    name, value = "thickness", slice_thickness_mm
-    if value is None:
-        name, value = "spacing", slice_spacing_mm
-    low, high = _STANDARD_THICKNESS_MM
-    if low - 1e-3 <= value <= high + 1e-3:
-        return []
-    return [
-        f"PROTOCOL: slice {name} {value:g} mm, not 2.5 to 3 mm; partial volume "
-        "differs, so this is an equivalent score."
-    ]
-
-
-def _lesion_warnings(components: Components, lesions: tuple[Lesion, ...]) -> list[str]:
-    if lesions or components.num_mask_voxels == 0:
-        return []
-    return [
-        f"NO_LESION: the mask has {components.num_mask_voxels} voxels, of which "
-        f"{len(components.values_hu)} reach the threshold, but no lesion reaches the "
-        "minimum size; see that mask and scan belong together."
-    ]
+def _lesions(
+    scan: CheckedScan, rule: ScoringRule
+) -> tuple[Components, tuple[Lesion, ...]]:
+    components = find_components(scan.array_hu, scan.mask, rule, labels=scan.vessels)
+    slice_mm = scan.spacing_mm[0]
+    if rule.slice_scaling == "thickness" and scan.slice_thickness_mm is not None:
+        slice_mm = scan.slice_thickness_mm
+    scaled = rule.slice_scaling != "none"
+    return components, measure_lesions(
+        components,
+        rule,
+        scan.spacing_mm,
+        slice_factor=slice_mm / rule.reference_slice_mm if scaled else 1.0,
+        mass_calibration=scan.mass_calibration,
+        vessels=scan.vessels,
+    )

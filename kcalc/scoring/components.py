@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.scoring.rules import Comparison, ScoringRule
+from kcalc.scoring.rules import ScoringRule
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,27 @@ class Components:
     num_components: int
     num_mask_voxels: int
 
+    def kept(self, rule: ScoringRule, pixel_area_mm2: float) -> BoolArray:
+        """Return which components are as large as the rule asks, (num_components,)."""
+        sizes = np.bincount(self.component, minlength=self.num_components)
+        return np.asarray(sizes >= rule.minimum_voxels(pixel_area_mm2))
+
 
 def find_components(
-    array_hu: npt.NDArray[Any], mask: npt.NDArray[Any], rule: ScoringRule
+    array_hu: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    rule: ScoringRule,
+    *,
+    labels: npt.NDArray[Any] | None = None,
 ) -> Components:
     """Return the connected components of mask AND threshold.
 
     Args:
         array_hu: Values in HU, real, (z, y, x); compared before any rounding.
         mask: bool or integer of the same shape; nonzero belongs to the mask.
-        rule: Its threshold, comparison and connectivity are used, as they stand.
+        rule: Its threshold, comparison, specks and connectivity are used, as they
+            stand (:meth:`ScoringRule.applied`).
+        labels: Vessel map of the same shape, for a rule whose lesions are its labels.
 
     Example:
         >>> scan = np.array([[[200, 0, 200], [0, 200, 0]]])
@@ -57,39 +69,51 @@ def find_components(
         >>> find_components(scan, scan > 0, diagonal_apart).num_components
         3
     """
-    num_slices, num_rows, num_columns = array_hu.shape
+    index_zyx, values_hu, num_mask_voxels = calcium_voxels(array_hu, mask, rule)
+    shape_yx = (array_hu.shape[1], array_hu.shape[2])
+    if rule.speck_voxels and len(index_zyx):
+        speck_of, _ = _join_neighbours(index_zyx, shape_yx, 6)
+        stays = np.bincount(speck_of)[speck_of] > rule.speck_voxels
+        index_zyx, values_hu = index_zyx[stays], values_hu[stays]
+    if rule.connectivity == "label" and labels is not None:
+        component, num_components = _by_first_voxel(labels[tuple(index_zyx.T)])
+    else:
+        joined = 6 if rule.connectivity == "label" else rule.connectivity
+        component, num_components = _join_neighbours(index_zyx, shape_yx, joined)
+    return Components(index_zyx, values_hu, component, num_components, num_mask_voxels)
+
+
+def calcium_voxels(
+    array_hu: npt.NDArray[Any], mask: npt.NDArray[Any], rule: ScoringRule
+) -> tuple[IntArray, FloatArray, int]:
+    """Return mask AND threshold: indices (z, y, x), HU, and the size of the mask."""
     indices, values, num_mask_voxels = [], [], 0
-    for z in range(num_slices):
+    for z in range(array_hu.shape[0]):
         plane = mask[z]
         if not plane.any():
             continue
         flat = np.flatnonzero(plane if plane.dtype == np.bool_ else plane != 0)
         num_mask_voxels += flat.size
-        rows, columns = np.divmod(flat, num_columns)
+        rows, columns = np.divmod(flat, array_hu.shape[2])
         values_hu = array_hu[z][rows, columns].astype(np.float64)
-        keep = _reaches(values_hu, rule.threshold_hu, rule.threshold_comparison)
+        keep = reaches_threshold(values_hu, rule)
         rows, columns = rows[keep], columns[keep]
         indices.append(np.stack((np.full_like(rows, z), rows, columns), axis=1))
         values.append(values_hu[keep])
-    index_zyx = np.concatenate(indices) if indices else np.empty((0, 3), np.int64)
-    component, num_components = _join_neighbours(
-        index_zyx, (num_rows, num_columns), rule.connectivity
-    )
-    return Components(
-        index_zyx=index_zyx,
-        values_hu=np.concatenate(values) if values else np.empty(0),
-        component=component,
-        num_components=num_components,
-        num_mask_voxels=num_mask_voxels,
+    return (
+        np.concatenate(indices) if indices else np.empty((0, 3), np.int64),
+        np.concatenate(values) if values else np.empty(0),
+        num_mask_voxels,
     )
 
 
-def _reaches(
-    values_hu: FloatArray, threshold_hu: float | None, comparison: Comparison
-) -> npt.NDArray[np.bool_]:
-    if threshold_hu is None:
+def reaches_threshold(values_hu: FloatArray, rule: ScoringRule) -> BoolArray:
+    """Return which values a rule takes for calcium."""
+    if rule.threshold_hu is None:
         return np.ones(values_hu.shape, dtype=np.bool_)
-    return values_hu >= threshold_hu if comparison == ">=" else values_hu > threshold_hu
+    if rule.threshold_comparison == ">=":
+        return values_hu >= rule.threshold_hu
+    return values_hu > rule.threshold_hu
 
 
 def _join_neighbours(
@@ -97,8 +121,8 @@ def _join_neighbours(
 ) -> tuple[IntArray, int]:
     """Number the components of voxels given in scan order."""
     num_voxels = len(index_zyx)
-    if num_voxels == 0:
-        return np.empty(0, np.int64), 0
+    if num_voxels == 0 or connectivity == 1:
+        return np.arange(num_voxels), num_voxels
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -116,11 +140,18 @@ def _join_neighbours(
     graph = coo_matrix(
         (np.ones(start.size, np.bool_), (start, end)), shape=(num_voxels, num_voxels)
     )
-    num_components, labels = connected_components(graph, directed=False)
-    _, first_voxel = np.unique(labels, return_index=True)
-    rank = np.empty(num_components, np.int64)
-    rank[np.argsort(first_voxel)] = np.arange(num_components)
-    return rank[labels], int(num_components)
+    _, labels = connected_components(graph, directed=False)
+    return _by_first_voxel(labels)
+
+
+def _by_first_voxel(labels: npt.NDArray[Any]) -> tuple[IntArray, int]:
+    """Number labels of any kind from 0, by the first voxel of each."""
+    found, first_voxel, group = np.unique(
+        labels, return_index=True, return_inverse=True
+    )
+    rank = np.empty(found.size, np.int64)
+    rank[np.argsort(first_voxel)] = np.arange(found.size)
+    return rank[group], int(found.size)
 
 
 def _forward_offsets(connectivity: int) -> list[tuple[int, int, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.scoring import checks, presets
-from kcalc.scoring.components import _reaches, find_components
+from kcalc.scoring.components import reaches_threshold, find_components
 from kcalc.scoring.rules import ScoringRule
 
 BoolArray = npt.NDArray[np.bool_]
@@ -59,8 +59,7 @@ def isotropic_volume_mm3(
     chosen = presets.rule(rule)
     components = find_components(scan, labels, chosen)
     pixel_area_mm2 = spacing[1] * spacing[2]
-    sizes = np.bincount(components.component, minlength=components.num_components)
-    kept = sizes >= chosen.minimum_voxels(pixel_area_mm2)
+    kept = components.kept(chosen, pixel_area_mm2)
     index = components.index_zyx[kept[components.component]]
     lesion = np.zeros(scan.shape, np.bool_)
     lesion[tuple(index.T)] = True
@@ -92,20 +91,16 @@ def _samples_in_gap(
     pair_hu: npt.NDArray[Any], lesion: BoolArray, shares: list[float], rule: ScoringRule
 ) -> int:
     """Count the samples of one gap; a last slice alone is a gap with one end."""
-
-    def reaches(values_hu: npt.NDArray[np.float64]) -> BoolArray:
-        return _reaches(values_hu, rule.threshold_hu, rule.threshold_comparison)
-
     pixels = np.nonzero(lesion.any(axis=0))
     low_hu = pair_hu[0][pixels].astype(np.float64)
     high_hu = pair_hu[-1][pixels].astype(np.float64)
     in_low, in_high = lesion[0][pixels], lesion[-1][pixels]
     # An end that is calcium outside every lesion keeps its half of the gap.
-    low_foreign = ~in_low & reaches(low_hu)
-    high_foreign = ~in_high & reaches(high_hu)
+    low_foreign = ~in_low & reaches_threshold(low_hu, rule)
+    high_foreign = ~in_high & reaches_threshold(high_hu, rule)
     count = 0
     for share in shares:
-        counted = reaches((1 - share) * low_hu + share * high_hu)
+        counted = reaches_threshold((1 - share) * low_hu + share * high_hu, rule)
         if share <= _EPSILON:
             counted &= in_low
         elif share >= 1 - _EPSILON:

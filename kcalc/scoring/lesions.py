@@ -33,7 +33,7 @@ class Lesion:
         max_hu: Maximum in HU.
         mean_hu: Mean in HU.
         weight: Density weight; of a 3-D lesion the mean over its voxels, so that score
-            = area x weight x slice scaling holds for it too.
+            = area x weight x slice scaling holds for it too, but for rounding.
         agatston: Its part of the score, rounded where the rule rounds lesions.
         volume_mm3: Area x slice spacing in mm3.
         mass_mg: Mass in mg, None without a calibration.
@@ -85,7 +85,7 @@ def measure_lesions(
 
     Args:
         components: Components of mask AND threshold.
-        rule: Its minimum, weights and lesion rounding are used.
+        rule: Its minimum, weights and rounding of pixels and lesions are used.
         spacing_mm: Distance of voxels in mm, (z, y, x).
         slice_factor: Slice scaling of the score.
         mass_calibration: mg/mL per HU, or None.
@@ -96,8 +96,7 @@ def measure_lesions(
         ValueError: A lesion lies on a vessel label that kcalc does not know.
     """
     pixel_area_mm2 = spacing_mm[1] * spacing_mm[2]
-    sizes = np.bincount(components.component, minlength=components.num_components)
-    kept = sizes >= rule.minimum_voxels(pixel_area_mm2)
+    kept = components.kept(rule, pixel_area_mm2)
     chosen = np.flatnonzero(kept[components.component])
     if chosen.size == 0:
         return ()
@@ -126,13 +125,16 @@ def measure_lesions(
         section_pixels * _weights(weighed_hu, rule), first_section
     )
     names = _vessel_names(vessels, index_zyx, lesion_start)
+    pixel_score = pixel_area_mm2 * slice_factor
+    if rule.pixel_decimals is not None:
+        pixel_score = round(pixel_score, rule.pixel_decimals)
 
     lesions = []
     for i, start in enumerate(lesion_start.tolist()):
         pixels = int(num_pixels[i])
         slices = index_zyx[start : start + pixels, 0]
         peak = int(np.argmax(values_hu[start : start + pixels]))
-        agatston = float(weighted_pixels[i]) * pixel_area_mm2 * slice_factor
+        agatston = float(weighted_pixels[i]) * pixel_score
         if rule.lesion_decimals is not None:
             agatston = round(agatston, rule.lesion_decimals)
         volume_mm3 = pixels * pixel_area_mm2 * spacing_mm[0]
@@ -173,27 +175,28 @@ def total_of(lesions: Sequence[Lesion]) -> VesselScore:
 
 
 def totals_by_vessel(
-    lesions: Sequence[Lesion], *, with_mass: bool
+    lesions: Sequence[Lesion], in_volume: Sequence[Lesion], *, with_mass: bool
 ) -> dict[str, VesselScore]:
     """Return the totals of each coronary vessel, and of what else holds lesions.
 
     Lesions without a vessel stand under ``"unassigned"``.
 
     Args:
-        lesions: Lesions measured with a vessel map.
+        lesions: Lesions of the score, measured with a vessel map.
+        in_volume: Lesions that volume and mass count, the same for most rules.
         with_mass: Whether masses are known, so that an empty vessel has 0 mg, not None.
     """
-    groups: dict[str, list[Lesion]] = {vessel.name: [] for vessel in CORONARY_VESSELS}
-    for lesion in lesions:
-        groups.setdefault(lesion.vessel or UNASSIGNED, []).append(lesion)
+    names = [vessel.name for vessel in CORONARY_VESSELS]
+    found = {lesion.vessel or UNASSIGNED for lesion in (*lesions, *in_volume)}
     totals = {}
-    for name, members in groups.items():
-        total = total_of(members)
+    for name in (*names, *sorted(found - set(names))):
+        scored = total_of([x for x in lesions if (x.vessel or UNASSIGNED) == name])
+        volume = total_of([x for x in in_volume if (x.vessel or UNASSIGNED) == name])
         totals[name] = VesselScore(
-            total.agatston,
-            total.volume_mm3,
-            total.mass_mg if with_mass else None,
-            total.num_lesions,
+            scored.agatston,
+            volume.volume_mm3,
+            volume.mass_mg if with_mass else None,
+            scored.num_lesions,
         )
     return totals
 

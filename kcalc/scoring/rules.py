@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+from kcalc.errors import UnfitError
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.scoring.rule_words import rule_in_words
 
 Comparison = Literal[">=", ">"]
+Connectivity = Literal[1, 4, 8, 6, 26, "label"]
 
 AGATSTON_BINS: tuple[tuple[float, int], ...] = (
     (AGATSTON_THRESHOLD_HU, 1),
@@ -28,7 +31,7 @@ STANDARD_TUBE_VOLTAGE_KVP = 120.0
 """Tube voltage at which 130 HU is the accepted threshold (digest E.4)."""
 _SAME_KVP = 0.5
 _COUNT_TOLERANCE = 1e-6
-_CONNECTIVITIES = {4: 2, 8: 2, 6: 3, 26: 3}
+_CONNECTIVITIES: dict[int | str, int] = {1: 2, 4: 2, 8: 2, 6: 3, 26: 3, "label": 3}
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,14 @@ class ScoringRule:
 
     The Agatston score of a lesion is the sum over its slices of area in mm2 x weight,
     times the slice scaling. Volume is area x slice spacing, mass is volume x mean HU x
-    calibration; both count exactly the lesions that the score keeps.
+    calibration; both count the lesions that the score keeps unless ``volume_of`` or
+    ``volume_threshold_hu`` say otherwise.
 
     Args:
         name: Name that stands beside the number.
-        source: Citation of the rule and of where it departs from its origin.
+        source: Citation of the rule, and which implementation it follows.
+        remarks: Known faults of the origin that the rule keeps, and where it departs
+            from its origin.
         threshold_hu: Voxels of the mask at this value belong to lesions; None takes
             the mask as it is.
         threshold_comparison: ``">="`` includes the threshold itself, ``">"`` does not.
@@ -73,21 +79,39 @@ class ScoringRule:
             the first edge weighs 0, though its lesion counts in volume and mass.
         bin_comparison: Whether a maximum on an edge belongs to the bin (``">="``).
         connectivity: 4 or 8 makes 2-D lesions within each slice, 6 or 26 makes 3-D
-            lesions across slices.
+            lesions across slices; 1 makes every pixel a lesion of its own, ``"label"``
+            makes one lesion of all calcium under one number of the vessel map, joined
+            or not, and is 6 where there is no map.
+        single_pixels_below: Where the smallest lesion has fewer pixels than this,
+            ``connectivity`` gives way to 1; 0 never.
+        speck_voxels: 3-D 6-connected components of at most so many voxels are removed
+            before lesions are formed; 0 removes none.
         weight_from: ``"slice"`` weighs each slice of a lesion by the maximum in that
             slice, ``"lesion"`` by the maximum of the whole lesion; in 2-D the same.
         minimum_area_mm2: Smallest lesion as the area of its voxels (3-D: summed over
             its slices) in mm2; 0 asks for none.
         minimum_pixels: Smallest lesion in voxels; 0 asks for none. Both limits hold.
         minimum_comparison: Whether a lesion of exactly the minimum stays (``">="``).
+        minimum_rounding: How minimum area / pixel area becomes a number of voxels:
+            ``"up"``, or ``"nearest"`` (half to even), which lets through lesions
+            below the minimum area.
         slice_scaling: Factor of the score: ``"spacing"`` is the distance of slices /
             reference, ``"thickness"`` the nominal thickness / reference, ``"none"`` 1.
         reference_slice_mm: Slice spacing in mm that the scaling refers to.
+        pixel_decimals: Decimals that pixel area x slice scaling is rounded to (half to
+            even) before it is multiplied by pixels and weight; None leaves it.
         lesion_decimals: Decimals each lesion's score is rounded to (half to even);
             None leaves it.
         total_decimals: The same for the sum of the lesions.
+        volume_of: What volume and mass count: ``"lesions"`` of the score,
+            ``"calcium"`` of whatever size (specks are gone), or the ``"mask"`` whatever
+            its HU.
+        volume_threshold_hu: Threshold of the lesions that volume and mass count, where
+            it is not the score's; None is the score's.
+        volume_comparison: Its comparison.
         kvp_table: Other thresholds and bins at stated tube voltages; see
             :meth:`at_tube_voltage`.
+        only_listed_kvp: Whether the rule is defined at the voltages of its table alone.
 
     Raises:
         ValueError: A value is outside these sets, or bins or table rows do not rise.
@@ -101,20 +125,29 @@ class ScoringRule:
 
     name: str
     source: str
+    remarks: str = ""
     threshold_hu: float | None = AGATSTON_THRESHOLD_HU
     threshold_comparison: Comparison = ">="
     density_bins: tuple[tuple[float, int], ...] = AGATSTON_BINS
     bin_comparison: Comparison = ">="
-    connectivity: Literal[4, 8, 6, 26] = 8
+    connectivity: Connectivity = 8
+    single_pixels_below: int = 0
+    speck_voxels: int = 0
     weight_from: Literal["slice", "lesion"] = "slice"
     minimum_area_mm2: float = 0.0
     minimum_pixels: int = 0
     minimum_comparison: Comparison = ">="
+    minimum_rounding: Literal["up", "nearest"] = "up"
     slice_scaling: Literal["spacing", "thickness", "none"] = "spacing"
     reference_slice_mm: float = REFERENCE_SLICE_MM
+    pixel_decimals: int | None = None
     lesion_decimals: int | None = None
     total_decimals: int | None = None
+    volume_of: Literal["lesions", "calcium", "mask"] = "lesions"
+    volume_threshold_hu: float | None = None
+    volume_comparison: Comparison = ">="
     kvp_table: tuple[KvpRow, ...] = ()
+    only_listed_kvp: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or not self.source:
@@ -128,9 +161,12 @@ class ScoringRule:
             ("threshold_comparison", (">=", ">")),
             ("bin_comparison", (">=", ">")),
             ("minimum_comparison", (">=", ">")),
+            ("minimum_rounding", ("up", "nearest")),
             ("connectivity", tuple(_CONNECTIVITIES)),
             ("weight_from", ("slice", "lesion")),
             ("slice_scaling", ("spacing", "thickness", "none")),
+            ("volume_of", ("lesions", "calcium", "mask")),
+            ("volume_comparison", (">=", ">")),
         ):
             value = getattr(self, field)
             if value not in allowed:
@@ -142,11 +178,20 @@ class ScoringRule:
                 "minimum_area_mm2 must be an area of at least 0 mm2. "
                 f"Received: minimum_area_mm2={self.minimum_area_mm2}"
             )
-        if self.minimum_pixels < 0 or self.minimum_pixels != int(self.minimum_pixels):
-            raise ValueError(
-                "minimum_pixels must be a whole number of at least 0. "
-                f"Received: minimum_pixels={self.minimum_pixels}"
-            )
+        for field in ("minimum_pixels", "single_pixels_below", "speck_voxels"):
+            value = getattr(self, field)
+            if value < 0 or value != int(value):
+                raise ValueError(
+                    f"{field} must be a whole number of at least 0. "
+                    f"Received: {field}={value}"
+                )
+        if self.volume_threshold_hu is not None:
+            _check_threshold(self.volume_threshold_hu)
+            if self.volume_of != "lesions":
+                raise ValueError(
+                    "volume_threshold_hu makes lesions of its own, so volume_of must "
+                    f"be 'lesions'. Received: volume_of={self.volume_of!r}"
+                )
         if not (math.isfinite(self.reference_slice_mm) and self.reference_slice_mm > 0):
             raise ValueError(
                 "reference_slice_mm must be a positive distance in mm. "
@@ -175,31 +220,96 @@ class ScoringRule:
                 return row
         return None
 
-    def at_tube_voltage(self, tube_voltage_kvp: float | None) -> ScoringRule:
-        """Return the rule with the thresholds its own table has for a tube voltage.
+    def applied(
+        self,
+        *,
+        pixel_area_mm2: float,
+        tube_voltage_kvp: float | None = None,
+        slice_thickness_mm: float | None = None,
+    ) -> ScoringRule:
+        """Return the rule as it applies to a scan: one voltage, one pixel size.
+
+        Where the rule's own table has a row for the tube voltage, the row's threshold
+        and bins come in; nothing is interpolated. Where pixels are so large that
+        ``single_pixels_below`` counts, connectivity becomes 1.
 
         Args:
-            tube_voltage_kvp: Tube voltage in kV. Where the table has no row for it,
-                and for None, the rule itself is returned; nothing is interpolated.
+            pixel_area_mm2: Area of one pixel in mm2, > 0.
+            tube_voltage_kvp: Tube voltage in kV; None, unknown, takes the rule as it
+                stands.
+            slice_thickness_mm: Nominal slice thickness in mm, None where unknown.
+
+        Raises:
+            UnfitError: ``RULE_KVP``, a rule that is defined at the voltages of its
+                table alone is asked for another one; ``RULE_THICKNESS``, it scales by
+                a thickness that is unknown.
 
         Example:
             >>> from kcalc.scoring import rule
-            >>> rule("fqm_canon").at_tube_voltage(100).threshold_hu
+            >>> fqm = rule("fqm_canon")
+            >>> fqm.applied(pixel_area_mm2=0.25, tube_voltage_kvp=100).threshold_hu
             147
         """
         row = self.kvp_row(tube_voltage_kvp)
-        if row is None:
+        if row is None and self.only_listed_kvp and tube_voltage_kvp is not None:
+            listed = ", ".join(f"{r.tube_voltage_kvp:g}" for r in self.kvp_table)
+            raise UnfitError(
+                "RULE_KVP",
+                f"The rule {self.name} is defined at {listed} kVp only. Received: "
+                f"tube_voltage_kvp={tube_voltage_kvp:g}.",
+                hint="Score under another rule; agatston_1990 takes every voltage, "
+                "with a warning.",
+            )
+        if self.slice_scaling == "thickness" and slice_thickness_mm is None:
+            raise UnfitError(
+                "RULE_THICKNESS",
+                f"The rule {self.name} scales by slice thickness, which is unknown. "
+                "Received: slice_thickness_mm=None.",
+                hint="Give slice_thickness_mm, or score under a rule that scales by "
+                "slice spacing.",
+            )
+        changes: dict[str, Any] = {}
+        if row is not None:
+            changes["threshold_hu"] = row.threshold_hu
+            changes["density_bins"] = row.density_bins
+        if self.minimum_voxels(pixel_area_mm2) < self.single_pixels_below:
+            changes["connectivity"] = 1
+        return replace(self, **changes)
+
+    @property
+    def for_volume(self) -> ScoringRule:
+        """The rule whose lesions volume and mass count; self where they are the same.
+
+        Example:
+            >>> from kcalc.scoring import rule
+            >>> rule("fqm_philips").for_volume.threshold_hu
+            112.5
+            >>> rule("agatston_1990").for_volume is rule("agatston_1990")
+            True
+        """
+        if self.volume_threshold_hu is not None:
+            return replace(
+                self,
+                threshold_hu=self.volume_threshold_hu,
+                threshold_comparison=self.volume_comparison,
+                volume_threshold_hu=None,
+            )
+        if self.volume_of == "lesions":
             return self
-        return replace(
-            self, threshold_hu=row.threshold_hu, density_bins=row.density_bins
+        every = replace(
+            self, volume_of="lesions", minimum_area_mm2=0.0, minimum_pixels=0
         )
+        if self.volume_of == "calcium":
+            return every
+        return replace(every, threshold_hu=None, speck_voxels=0)
 
     def minimum_voxels(self, pixel_area_mm2: float) -> int:
         """Return the smallest lesion kept, as a whole number of voxels of at least 1.
 
         It is ceil(minimum area / pixel area - 1e-6) in float64, so that an area that
         equals the minimum but for rounding counts as equal; with ``">"`` it is one
-        voxel more wherever the quotient is whole.
+        voxel more wherever the quotient is whole. ``minimum_rounding="nearest"`` takes
+        the nearest whole number instead.
 
         Args:
             pixel_area_mm2: Area of one pixel in mm2, > 0.
@@ -212,11 +322,14 @@ class ScoringRule:
             4
         """
         quotient = float(self.minimum_area_mm2) / float(pixel_area_mm2)
-        if self.minimum_comparison == ">=":
+        more = 1 if self.minimum_comparison == ">" else 0
+        if self.minimum_rounding == "nearest":
+            by_area = round(quotient) + more
+        elif more:
+            by_area = math.floor(quotient + _COUNT_TOLERANCE) + 1
+        else:
             by_area = math.ceil(quotient - _COUNT_TOLERANCE)
-            return max(1, by_area, int(self.minimum_pixels))
-        by_area = math.floor(quotient + _COUNT_TOLERANCE) + 1
-        return max(1, by_area, int(self.minimum_pixels) + 1)
+        return max(1, by_area, int(self.minimum_pixels) + more)
 
     def describe(self) -> str:
         """Return the whole rule in words, for reports.
@@ -226,19 +339,10 @@ class ScoringRule:
             >>> print(rule("fqm_canon").describe().split(". ")[0])
             Calcium: voxels of the mask at or above 130 HU
         """
-        return " ".join(
-            (
-                self._describe_threshold(),
-                self._describe_lesion(),
-                self._describe_weight(),
-                self._describe_score(),
-                "Volume: area x slice spacing over the lesions kept. Mass: volume x "
-                "mean HU x calibration over the same lesions.",
-            )
-        )
+        return rule_in_words(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return name, words, source and every parameter, ready for JSON."""
+        """Return name, words, source, remarks, every parameter, ready for JSON."""
         parameters = asdict(self)
         parameters["density_bins"] = [list(row) for row in self.density_bins]
         parameters["kvp_table"] = [
@@ -249,54 +353,9 @@ class ScoringRule:
             "name": parameters.pop("name"),
             "description": self.describe(),
             "source": parameters.pop("source"),
+            "remarks": parameters.pop("remarks"),
             "parameters": parameters,
         }
-
-    def _describe_threshold(self) -> str:
-        if self.threshold_hu is None:
-            text = "Calcium: every voxel of the mask, without a threshold"
-        else:
-            how = "at or above" if self.threshold_comparison == ">=" else "above"
-            text = f"Calcium: voxels of the mask {how} {self.threshold_hu:g} HU"
-        others = ", ".join(
-            f"{row.threshold_hu:g} HU at {row.tube_voltage_kvp:g} kVp"
-            for row in self.kvp_table
-        )
-        return f"{text}. The rule's table: {others}." if others else f"{text}."
-
-    def _describe_lesion(self) -> str:
-        form = "2-D, within each slice" if self.ndim == 2 else "3-D, across slices"
-        how = "at least" if self.minimum_comparison == ">=" else "more than"
-        limits = []
-        if self.minimum_area_mm2:
-            limits.append(f"{how} {self.minimum_area_mm2:g} mm2")
-        if self.minimum_pixels:
-            unit = "pixel" if self.ndim == 2 else "voxel"
-            plural = "" if self.minimum_pixels == 1 else "s"
-            limits.append(f"{how} {self.minimum_pixels} {unit}{plural}")
-        size = " and ".join(limits) if limits else "any size"
-        return f"Lesion: {self.connectivity}-connected, {form}, of {size}."
-
-    def _describe_weight(self) -> str:
-        where = "lesion"
-        if self.ndim == 3:
-            where = "lesion in each slice" if self.weight_from == "slice" else where
-        edge = "from" if self.bin_comparison == ">=" else "above"
-        bins = ", ".join(f"{w} {edge} {low:g} HU" for low, w in self.density_bins)
-        return f"Weight by the maximum of the {where}: {bins}, else 0."
-
-    def _describe_score(self) -> str:
-        scale = {
-            "spacing": f" x slice spacing / {self.reference_slice_mm:g} mm",
-            "thickness": f" x slice thickness / {self.reference_slice_mm:g} mm",
-            "none": ", without slice scaling",
-        }[self.slice_scaling]
-        text = f"Agatston score: sum of area in mm2 x weight{scale}"
-        if self.lesion_decimals is not None:
-            text += f"; each lesion rounded to {self.lesion_decimals} decimals"
-        if self.total_decimals is not None:
-            text += f"; the total rounded to {self.total_decimals} decimals"
-        return f"{text}."
 
 
 def _check_threshold(threshold_hu: float) -> None:
