@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.scoring import checks, presets
-from kcalc.scoring.components import reaches_threshold, find_components
+from kcalc.scoring.components import find_components, reaches_threshold
 from kcalc.scoring.rules import ScoringRule
 
 BoolArray = npt.NDArray[np.bool_]

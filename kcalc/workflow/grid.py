@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kcalc.regrid import mask_on_slices
 from kcalc.scoring import ScoringRule
-from kcalc.scoring.components import find_components
+from kcalc.scoring.components import calcium_voxels
 from kcalc.volume import Volume
 
 _WORDS = {
@@ -46,10 +46,11 @@ def on_scored_grid(
 def calcium_of(
     array_hu: npt.NDArray[Any], mask: npt.NDArray[np.uint8], rule: ScoringRule
 ) -> npt.NDArray[np.uint8]:
-    """Return the mask where it reaches the rule's threshold, 0 elsewhere."""
-    index = tuple(find_components(array_hu, mask, rule).index_zyx.T)
+    """Return the mask where the rule's score or volume looks at it, 0 elsewhere."""
     calcium = np.zeros_like(mask)
-    calcium[index] = mask[index]
+    for looks in {rule, rule.for_volume}:
+        index = tuple(calcium_voxels(array_hu, mask, looks)[0].T)
+        calcium[index] = mask[index]
     return calcium
 
 
