@@ -448,6 +448,48 @@ def test_nifti_has_no_frames_to_refer_to(series: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_filled_gap_and_a_resampled_grid_are_refused(
+    series: Path, tmp_path: Path
+) -> None:
+    (series / "slice002.dcm").unlink()
+    with pytest.raises(InputError, match="lies on another grid"):
+        score_scan(series, tmp_path / "out", dicom=True, allow_gap=1)
+    positions = [40.0, 43.0, 46.0, 49.0, 51.0, 53.0]
+
+    def uneven(ds: pydicom.Dataset, index: int) -> None:
+        ds.ImagePositionPatient = [-10, -20, positions[index]]
+
+    write_series(tmp_path / "uneven", scan_hu(), edit=uneven)
+    with pytest.raises(InputError, match="lies on another grid") as caught:
+        score_scan(tmp_path / "uneven", tmp_path / "out", dicom=True, resample=True)
+    assert caught.value.code == "DICOM_SOURCE"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tilted_scan_is_scored_and_segmented_on_its_stored_frames(
+    tmp_path: Path,
+) -> None:
+    def tilted(ds: pydicom.Dataset, _: int) -> None:
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 0.9659258, 0.2588190]
+
+    write_series(tmp_path / "series", scan_hu(), edit=tilted)
+    stored = read_volume(tmp_path / "series", untilt=True).as_stored()
+    mask = write_nifti(tmp_path / "m.nii.gz", stored.array >= 130, stored.geometry)
+    score_scan(
+        *(tmp_path / "series", tmp_path / "out"),
+        mask_path=mask,
+        untilt=True,
+        dicom=True,
+    )
+    seg = pydicom.dcmread(tmp_path / "out" / "seg.dcm")
+    positions = [
+        list(group.PlanePositionSequence[0].ImagePositionPatient)
+        for _, group, _ in segment_frames(seg)
+    ]
+    assert positions == [[-10, -20, 100 + 3 * index] for index in range(6)]
+    np.testing.assert_array_equal(seg.pixel_array, scan_hu() >= 130)
+
+
 def test_frames_that_lie_elsewhere_than_the_grid_are_refused(series: Path) -> None:
     from dataclasses import replace
 

@@ -90,8 +90,8 @@ def source_datasets(volume: Volume) -> list[Dataset]:
     from pydicom.valuerep import DSfloat
 
     def decimals(values: Sequence[float]) -> list[DSfloat]:
-        # The affine's own rounding, 1e-9, is not shown as if the source had it.
-        rounded = [round(float(value), 8) + 0.0 for value in values]
+        # Errors of the affine below 1e-9 mm are not shown as if the source had them.
+        rounded = [round(float(value), 9) + 0.0 for value in values]
         return [DSfloat(value, auto_format=True) for value in rounded]
 
     affine, facts = volume.geometry.affine_lps, volume.acquisition
@@ -173,6 +173,8 @@ def complete(dataset: Dataset, identity: Mapping[str, str] | None) -> None:
     kept = identity or {}
     for keyword, value in kept.items():
         setattr(dataset, keyword, value)
+    if "PatientIdentityRemoved" in kept and "DeidentificationMethod" not in kept:
+        dataset.DeidentificationMethod = "as in the source"
     if not "".join(kept.values()).isascii():
         dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.ContentDate = kept.get("StudyDate") or NO_DATE

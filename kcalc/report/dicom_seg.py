@@ -109,7 +109,7 @@ def dicom_seg(
         pixel_measures=PixelMeasuresSequence(
             pixel_spacing=[float(value) for value in sources[0].PixelSpacing],
             slice_thickness=float(sources[0].SliceThickness),
-            spacing_between_slices=round(volume.spacing_mm[0], 8),
+            spacing_between_slices=round(volume.spacing_mm[0], 9),
         ),
         omit_empty_frames=len(segments) > 1,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
