@@ -21,6 +21,7 @@ from kcalc.geometry import Geometry
 from kcalc.io import read_volume
 from kcalc.io.dicom_identity import read_identity
 from kcalc.io.nifti import read_mask, write_nifti
+from kcalc.scoring import RULES
 from kcalc.volume import SourceFrame, Volume
 from kcalc.workflow import ScanResult, score_scan
 
@@ -116,12 +117,17 @@ def numbers(item: pydicom.Dataset) -> dict[str, float]:
     }
 
 
+def value_of(concept: pydicom.Dataset) -> str:
+    """Return a code, whose keyword depends on its length."""
+    return str(concept.get("CodeValue") or concept.LongCodeValue)
+
+
 def codes(item: pydicom.Dataset) -> set[tuple[str, str]]:
     """Return (code of the name, code of the value) of the coded items below one."""
     return {
         (
             child.ConceptNameCodeSequence[0].CodeValue,
-            child.ConceptCodeSequence[0].CodeValue,
+            value_of(child.ConceptCodeSequence[0]),
         )
         for child in contents(item)
         if child.ValueType == "CODE"
@@ -314,6 +320,27 @@ def test_calcium_of_the_aorta_is_told_apart_from_the_coronary_score(
     assert ("363698007", "15825003") in codes(aorta)
 
 
+@pytest.mark.parametrize("numbers_given", [(1, 1), (2, 4), (5, 9)])
+def test_the_segmentation_scores_the_same_when_given_as_a_mask(
+    tmp_path: Path, numbers_given: tuple[int, int]
+) -> None:
+    # 17 x 19 pixels: frames of one bit a pixel do not end with a byte.
+    write_series(tmp_path / "series", scan_hu()[:, 2:19, 2:21])
+    labels = np.zeros((6, 17, 19), np.uint8)
+    labels[1, 3:5, 4:7], labels[4, 10:12, 8:11] = numbers_given
+    first = score_dicom(tmp_path / "series", tmp_path / "one", labels)
+    second = score_scan(
+        *(tmp_path / "series", tmp_path / "two"),
+        mask_path=tmp_path / "one" / "seg.dcm",
+        dicom=True,
+    )
+    assert second.score.agatston == first.score.agatston > 0
+    assert second.score.lesions == first.score.lesions
+    np.testing.assert_array_equal(second.mask > 0, first.mask > 0)
+    codes = {f["code"] for f in second.record["findings"]}
+    assert not codes & {"LABEL_SERIES", "LABEL_UNKNOWN"}
+
+
 def test_segmentation_equals_the_mask_file(series: Path, tmp_path: Path) -> None:
     result = score_dicom(series, tmp_path / "out")
     seg = pydicom.dcmread(tmp_path / "out" / "seg.dcm")
@@ -365,6 +392,32 @@ def test_the_report_holds_score_method_threshold_rule_and_scan(
         "COMPLETE",
         "UNVERIFIED",
     )
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_the_report_of_every_rule_says_what_the_record_says(
+    series: Path, tmp_path: Path, name: str
+) -> None:
+    result = score_dicom(series, tmp_path / "out", rule=name)
+    report = pydicom.dcmread(tmp_path / "out" / "sr.dcm")
+    (total,) = groups_of(report)
+    assert ("RULE", name) in codes(total)
+    told = numbers(total)
+    assert told["450360000"] == pytest.approx(result.record["agatston"])
+    assert told["122660"] == pytest.approx(result.record["volume_mm3"])
+    assert told.get("122657") == result.score.rule.threshold_hu
+
+
+def test_calcium_without_a_vessel_is_counted_once(series: Path, tmp_path: Path) -> None:
+    labels = np.zeros((6, 20, 24), np.uint8)
+    labels[1, 5:7, 6:9], labels[4, 12:14, 10:13] = 8, 9
+    score_dicom(series, tmp_path / "out", labels)
+    groups = groups_of(pydicom.dcmread(tmp_path / "out" / "sr.dcm"))
+    assert [numbers(group)["450360000"] for group in groups] == [9.0]
+    labels[labels == 8] = 3
+    score_dicom(series, tmp_path / "out", labels)
+    groups = groups_of(pydicom.dcmread(tmp_path / "out" / "sr.dcm"))
+    assert [numbers(group)["450360000"] for group in groups] == [9.0, 3.0, 6.0]
 
 
 def test_the_report_tells_the_warnings_beside_the_score(tmp_path: Path) -> None:
@@ -650,7 +703,7 @@ def variants(tmp_path: Path) -> list[Path]:
     score_dicom(tmp_path / "series", tmp_path / "kept", phi="keep")
     score_dicom(tmp_path / "series", tmp_path / "vessels", vessels)
     score_dicom(tmp_path / "series", tmp_path / "zero", empty)
-    score_dicom(tmp_path / "enhanced", tmp_path / "multi")
+    score_dicom(tmp_path / "enhanced", tmp_path / "multi", rule="calciumscoring_jl")
     outs = ("plain", "kept", "vessels", "zero", "multi")
     return sorted(path for out in outs for path in (tmp_path / out).glob("*.dcm"))
 

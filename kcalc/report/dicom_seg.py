@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kcalc._version import __version__
 from kcalc.anatomy import CORONARY_VESSELS, OTHER_STRUCTURES, UNDETERMINED_LABEL
+from kcalc.io.label_names import CORONARY_ARTERY_CODE
 from kcalc.report import dicom_file
 from kcalc.volume import Volume
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.sr.coding import Code
 
-CORONARY_ARTERY = "41801008"
-"""SCT code of a coronary artery, whichever."""
 _SERIES_NUMBER = 9001
 _STRUCTURES = (*CORONARY_VESSELS, *OTHER_STRUCTURES)
 
@@ -58,9 +57,9 @@ def segments_of(mask: npt.NDArray[Any], *, by_vessel: bool) -> tuple[Segment, ..
     if not mask.any():
         return ()
     if not by_vessel:
-        return (Segment(1, None, "calcium", CORONARY_ARTERY),)
+        return (Segment(1, None, "calcium", CORONARY_ARTERY_CODE),)
     known = {part.label: (part.name, part.sct_code) for part in _STRUCTURES}
-    known[UNDETERMINED_LABEL] = ("undetermined", CORONARY_ARTERY)
+    known[UNDETERMINED_LABEL] = ("undetermined", CORONARY_ARTERY_CODE)
     labels = np.flatnonzero(np.bincount(mask.ravel(), minlength=1)[1:]) + 1
     return tuple(
         Segment(number, int(label), *known.get(int(label), ("insert", None)))
@@ -118,7 +117,7 @@ def dicom_seg(
         series_description="kcalc calcium (research use only)",
         **dicom_file.equipment(),
     )
-    _order_as_scan(dataset)
+    _order_as_scan(dataset, labels, sources)
     dicom_file.point_at_frames(dataset, volume)
     dicom_file.complete(dataset, identity)
     return dataset
@@ -139,7 +138,7 @@ def site(segment: Segment) -> Code | None:
 
 
 _SITE_NAMES = {
-    CORONARY_ARTERY: "Coronary artery",
+    CORONARY_ARTERY_CODE: "Coronary artery",
     "3227004": "Left main coronary artery",
     "59438005": "Anterior descending branch of left coronary artery",
     "57396003": "Circumflex coronary artery",
@@ -163,21 +162,26 @@ def finding(segment: Segment) -> tuple[Code, Code]:
     )
 
 
-def _order_as_scan(dataset: Dataset) -> None:
+def _order_as_scan(
+    dataset: Dataset, labels: npt.NDArray[np.uint8], sources: Sequence[Dataset]
+) -> None:
     """Let the frames of each segment run as the slices do; highdicom turns them."""
     from pydicom.pixels import pack_bits
 
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    contents = [group.FrameContentSequence[0] for group in groups]
-    indices = [tuple(content.DimensionIndexValues) for content in contents]
-    last = max(position for _, position in indices)
-    turned = [(segment, last + 1 - position) for segment, position in indices]
-    for content, index in zip(contents, turned, strict=True):
-        content.DimensionIndexValues = list(index)
-    order = sorted(range(len(groups)), key=turned.__getitem__)
-    frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-    dataset.PerFrameFunctionalGroupsSequence = [groups[k] for k in order]
-    dataset.PixelData = pack_bits(frames[order])
+    slices = {str(source.SOPInstanceUID): k for k, source in enumerate(sources)}
+    rows = []
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        reference = group.DerivationImageSequence[0].SourceImageSequence[0]
+        number, _ = group.FrameContentSequence[0].DimensionIndexValues
+        rows.append((number, slices[reference.ReferencedSOPInstanceUID], group))
+    rows.sort(key=lambda row: row[:2])
+    used = sorted({index for _, index, _ in rows})
+    for number, index, group in rows:
+        place = used.index(index) + 1
+        group.FrameContentSequence[0].DimensionIndexValues = [number, place]
+    dataset.PerFrameFunctionalGroupsSequence = [group for _, _, group in rows]
+    frames = [labels[index] == number for number, index, _ in rows]
+    dataset.PixelData = pack_bits(np.stack(frames).astype(np.uint8))
 
 
 def _description(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from kcalc._version import NOTICE, __version__
 from kcalc.anatomy import OTHER_STRUCTURES
+from kcalc.io.label_names import CORONARY_ARTERY_CODE
 from kcalc.report import dicom_file
 from kcalc.report.dicom_seg import (
-    CORONARY_ARTERY,
     Segment,
     code,
     finding,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SERIES_NUMBER = 9002
 _SCHEME = "99KCALC"
 _OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
-_TOTAL = Segment(0, None, "total", CORONARY_ARTERY)
+_TOTAL = Segment(0, None, "total", CORONARY_ARTERY_CODE)
 
 
 def dicom_sr(
@@ -60,10 +60,8 @@ def dicom_sr(
     facts = _facts(score, volume)
     groups = [_group(_TOTAL, one, _coronary(score), volume, seg, algorithm, facts)]
     _comment(groups[0], record)
-    for segment in segments:
-        totals = _totals(score, segment)
-        if totals is not None:
-            groups.append(_group(segment, segment, totals, volume, seg, algorithm))
+    for segment, totals in _by_segment(score, segments):
+        groups.append(_group(segment, segment, totals, volume, seg, algorithm))
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=dicom_file.derived_uid("device", __version__),
         name=dicom_file.DEVICE,
@@ -220,7 +218,7 @@ def _facts(score: CalciumScore, volume: Volume) -> tuple[list[Any], list[Any]]:
     ]
     rule = QualitativeEvaluation(
         code("RULE", "Calcium scoring rule", _SCHEME),
-        code(score.rule.name[:16], score.rule.name[:64], _SCHEME),
+        code(score.rule.name, score.rule.name[:64], _SCHEME),
     )
     return measurements, [rule]
 
@@ -231,11 +229,20 @@ def _measurement(name: Any, value: float, unit: Any, method: Any = None) -> Any:
     return Measurement(name=name, value=float(value), unit=unit, method=method)
 
 
-def _totals(score: CalciumScore, segment: Segment) -> VesselScore | None:
-    """Return the totals of a segment's vessel, None where the score has none."""
-    if score.per_vessel is None or segment.label is None:
-        return None
-    return score.per_vessel.get(segment.name) or score.per_vessel.get(UNASSIGNED)
+def _by_segment(
+    score: CalciumScore, segments: Sequence[Segment]
+) -> list[tuple[Segment, VesselScore]]:
+    """Return each vessel's segment with its totals.
+
+    Lesions in no vessel have totals in common; a segment gets them if it is the only
+    one of that kind.
+    """
+    totals = score.per_vessel or {}
+    found = [(part, totals[part.name]) for part in segments if part.name in totals]
+    others = [part for part in segments if part.name not in totals]
+    if len(others) == 1 and UNASSIGNED in totals:
+        found.append((others[0], totals[UNASSIGNED]))
+    return found
 
 
 def _algorithm(score: CalciumScore, model: Mapping[str, Any] | None) -> Any:

@@ -53,7 +53,7 @@ def write_dicom(
     record: Mapping[str, Any],
     identity: Mapping[str, str] | None,
 ) -> None:
-    """Write ``sr.dcm`` and, if the score keeps a lesion, ``seg.dcm``.
+    """Write ``sr.dcm`` and, if the rule counts any calcium, ``seg.dcm``.
 
     Args:
         folder: An unfinished result folder.
@@ -68,7 +68,7 @@ def write_dicom(
     with quiet_pydicom():
         segments = (
             segments_of(mask, by_vessel=score.per_vessel is not None)
-            if score.lesions
+            if score.lesions or score.volume_mm3
             else ()
         )
         seg = None
