@@ -65,6 +65,12 @@ class KcalcError(Exception):
         super().__init__(printable(f"{code}: {rule}{where}{way_out}"))
 
 
+class UsageError(KcalcError, ValueError):
+    """Options that exclude or need each other."""
+
+    exit_code = EXIT_USAGE
+
+
 class InputError(KcalcError, ValueError):
     """Input that is refused: missing, broken, of the wrong kind, or inconsistent."""
 

@@ -13,13 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE, __version__
-from kcalc.scoring import CalciumScore
+from kcalc.report.finding import finding_text
+from kcalc.scoring import TARGETS, CalciumScore
 from kcalc.scoring.components import calcium_voxels
+from kcalc.scoring.standard import non_standard
 from kcalc.volume import Finding, Volume
 
 RECORD_SCHEMA = 1
 """Number of the form of ``score.json``; it rises when a key changes its meaning."""
 
+_PLAIN: dict[str, Any] = {
+    "target": {"name": "coronary", "title": TARGETS["coronary"].title, "note": ""},
+    "volume_isotropic_mm3": None,
+    "risk_classes": "common",
+    "mass_calibration": None,
+    "vessel_map": None,
+    "percentile": None,
+    "aortic_valve": None,
+    "ordinal": None,
+    "further_indices": None,
+}
 _ACQUISITION_KEYS = (
     "modality",
     "tube_voltage_kvp",
@@ -39,6 +52,7 @@ def score_record(
     findings: Sequence[Finding] = (),
     packages: Sequence[str] = ("numpy", "scipy"),
     grid: Mapping[str, Any] | None = None,
+    derived: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return all that is known of a result, as plain values for JSON.
 
@@ -55,21 +69,25 @@ def score_record(
         packages: Distributions whose versions are recorded.
         grid: On which grid the score was taken, with its ``description``; None says
             nothing of it.
+        derived: Entries that say more than the score or correct it, such as target,
+            classes, percentile and further indices; None for a plain coronary score.
     """
-    values = score.to_dict()
+    values = score.to_dict() | _PLAIN | dict(derived or {})
     for lesion in values["lesions"]:
         position = volume.geometry.index_to_mm(lesion["centroid_index_zyx"])
         lesion["centroid_xyz_mm"] = [round(float(value), 3) for value in position]
     facts = asdict(volume.acquisition)
     _, calcium_hu, _ = calcium_voxels(volume.array, mask, score.rule)
     values.pop("warnings")
-    return {
+    if values["agatston"] is None:
+        _leave_out_agatston(values)
+    merged = merged_findings(volume, findings, score)
+    record = {
         "schema": RECORD_SCHEMA,
         "notice": NOTICE,
         **values,
-        "findings": [
-            asdict(finding) for finding in merged_findings(volume, findings, score)
-        ],
+        "findings": [asdict(finding) for finding in merged],
+        "non_standard_acquisition": list(non_standard(f.code for f in merged)),
         "mask": {
             "voxels": int(np.count_nonzero(mask)),
             "calcium_voxels": len(calcium_hu),
@@ -82,6 +100,15 @@ def score_record(
         "input": {"voxels_sha256": _digest(volume.array)},
         "versions": _versions(packages),
     }
+    return record | {"finding_text": finding_text(record)}
+
+
+def _leave_out_agatston(values: dict[str, Any]) -> None:
+    """Set what belongs to an Agatston score to None, in lesions and vessels too."""
+    for lesion in values["lesions"]:
+        lesion |= {"agatston": None, "weight": None}
+    for total in (values["per_vessel"] or {}).values():
+        total["agatston"] = None
 
 
 def merged_findings(

@@ -53,6 +53,9 @@ LESION_COLUMNS: tuple[LesionColumn, ...] = (
     LesionColumn("centroid_xyz_mm", "x, mm", "x_mm", 1, index=0),
     LesionColumn("centroid_xyz_mm", "y, mm", "y_mm", 1, index=1),
     LesionColumn("centroid_xyz_mm", "z, mm", "z_mm", 1, index=2),
+    LesionColumn("centroid_index_zyx", "", "z_index", 2, index=0, in_report=False),
+    LesionColumn("centroid_index_zyx", "", "y_index", 2, index=1, in_report=False),
+    LesionColumn("centroid_index_zyx", "", "x_index", 2, index=2, in_report=False),
     LesionColumn("num_pixels", "Pixels", "num_pixels", 0),
     LesionColumn("area_mm2", "Area, mm²", "area_mm2", 2),
     LesionColumn("mean_hu", "Mean, HU", "mean_hu", 0),
@@ -62,7 +65,11 @@ LESION_COLUMNS: tuple[LesionColumn, ...] = (
     LesionColumn("volume_mm3", "Volume, mm³", "volume_mm3", 1),
     LesionColumn("mass_mg", "Mass, mg", "mass_mg", 2),
 )
-"""Columns of lesions.csv, in order; positions are LPS millimetres."""
+"""Columns of lesions.csv, in order.
+
+Positions are those of the lesion's middle, in LPS millimetres and in voxels of the
+scan's own grid from 0.
+"""
 
 
 def lesions_csv(lesions: Sequence[Mapping[str, Any]]) -> str:

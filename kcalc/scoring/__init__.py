@@ -22,11 +22,13 @@ from kcalc.scoring.percentile import Percentile, percentile, read_percentile_tab
 from kcalc.scoring.presets import RULES, rule
 from kcalc.scoring.risk import cac_drs, orcascore_category, risk_category
 from kcalc.scoring.rules import KvpRow, ScoringRule
+from kcalc.scoring.targets import TARGETS, Target, aortic_valve_class
 from kcalc.scoring.vessels import nearest_vessels
 from kcalc.scoring.voltage import adaptation_obstacle, kev_adapted, kvp_adapted
 
 __all__ = [
     "RULES",
+    "TARGETS",
     "CalciumScore",
     "Calibration",
     "KvpRow",
@@ -34,8 +36,10 @@ __all__ = [
     "OrdinalScore",
     "Percentile",
     "ScoringRule",
+    "Target",
     "VesselScore",
     "adaptation_obstacle",
+    "aortic_valve_class",
     "cac_drs",
     "calcium_score",
     "calcium_volume_fraction_mm3",

@@ -118,6 +118,11 @@ def rod_calibration(
             f"the rod must read above water; it reads {rod_hu:.1f} HU and water "
             f"{water_hu:.1f} HU"
         )
+    if background.size and background.mean() >= rod_hu:
+        raise _bad_rois(
+            f"the rod must read above the tissue; it reads {rod_hu:.1f} HU and the "
+            f"tissue {background.mean():.1f} HU"
+        )
     return Calibration(
         mg_per_ml_per_hu=rod_density_mg_per_ml / (rod_hu - water_hu),
         source="rod",

@@ -57,20 +57,36 @@ def isotropic_volume_mm3(
     labels = checks.checked_labels(mask, "mask", scan.shape)
     spacing = checks.checked_spacing(spacing_mm)
     chosen = presets.rule(rule)
-    components = find_components(scan, labels, chosen)
-    pixel_area_mm2 = spacing[1] * spacing[2]
-    kept = components.kept(chosen, pixel_area_mm2)
-    index = components.index_zyx[kept[components.component]]
-    lesion = np.zeros(scan.shape, np.bool_)
-    lesion[tuple(index.T)] = True
-
-    width_mm = math.sqrt(pixel_area_mm2)
+    lesion = lesion_voxels(scan, labels, spacing, chosen)
+    width_mm = math.sqrt(spacing[1] * spacing[2])
     num_samples = sum(
         _samples_in_gap(scan[z : z + 2], lesion[z : z + 2], shares, chosen)
         for z, shares in _gaps(len(scan), spacing[0], width_mm)
         if lesion[z : z + 2].any()
     )
     return num_samples * width_mm**3
+
+
+def lesion_voxels(
+    array_hu: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    spacing_mm: tuple[float, float, float],
+    rule: ScoringRule,
+) -> BoolArray:
+    """Return the voxels of the lesions that a rule keeps, bool (z, y, x).
+
+    Args:
+        array_hu: The scan in HU, (z, y, x).
+        mask: Where to look for calcium, (z, y, x).
+        spacing_mm: Distance of voxels in mm, (z, y, x).
+        rule: The rule.
+    """
+    components = find_components(array_hu, mask, rule)
+    sizes = np.bincount(components.component, minlength=components.num_components)
+    kept = sizes >= rule.minimum_voxels(spacing_mm[1] * spacing_mm[2])
+    lesion = np.zeros(array_hu.shape, np.bool_)
+    lesion[tuple(components.index_zyx[kept[components.component]].T)] = True
+    return lesion
 
 
 def _gaps(

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
 from kcalc.artifact import find_model
+from kcalc.errors import UsageError
 from kcalc.report import (
     lesion_pictures,
     lesions_csv,
@@ -27,7 +28,13 @@ from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
 from kcalc.scoring import rule as rule_named
 from kcalc.scoring.mass import check_calibration
 from kcalc.terminal import without_start_up_lines
-from kcalc.volume import Finding, Volume
+from kcalc.volume import Volume
+from kcalc.workflow.derived import (
+    calibration_of,
+    derived_values,
+    read_regions,
+    standing_findings,
+)
 from kcalc.workflow.dicom import Phi, dicom_identity, write_dicom
 from kcalc.workflow.grid import (
     calcium_of,
@@ -36,7 +43,13 @@ from kcalc.workflow.grid import (
     on_scored_grid,
     scored_volume,
 )
-from kcalc.workflow.options import ScoreOptions, rule_for_beam
+from kcalc.workflow.masks import (
+    FoundMask,
+    read_given_mask,
+    restricted_to,
+    with_nearest_vessels,
+)
+from kcalc.workflow.options import ScoreOptions, rule_for_beam, target_rule
 
 if TYPE_CHECKING:
     import keras
@@ -119,7 +132,7 @@ def score_scan(
     mask_path: str | os.PathLike[str] | None = None,
     mask_labels: str | None = None,
     rule: str | ScoringRule = "agatston_1990",
-    mass_calibration: float | None = None,
+    mass_calibration: float | Literal["population"] | None = None,
     tube_voltage_kvp: float | None = None,
     series: str | None = None,
     dicom: bool = False,
@@ -159,7 +172,9 @@ def score_scan(
         mask_labels: What the labels of the mask mean, where it does not say it
             (:func:`kcalc.io.label_names.label_scheme`).
         rule: Name of a scoring rule, or a rule.
-        mass_calibration: mg/mL of hydroxyapatite per HU; None gives no mass.
+        mass_calibration: mg/mL of hydroxyapatite per HU; ``"population"`` takes the
+            mean over patients, at 120 kVp alone; None gives no mass, unless the options
+            name a calibration rod.
         tube_voltage_kvp: Tube voltage in kV of a scan that does not state it.
         series: Which series where a folder holds several
             (:func:`kcalc.io.read_volume`).
@@ -188,8 +203,20 @@ def score_scan(
     began = time.perf_counter()
     report = progress or _silent
     options = options or ScoreOptions()
-    scoring_rule = rule_named(rule)
-    check_calibration(mass_calibration)
+    target = options.target_preset
+    scoring_rule = target_rule(rule_named(rule), target)
+    if mass_calibration is not None and options.calibration_path is not None:
+        raise UsageError(
+            "OPTIONS", "give a mass calibration or a calibration rod, not both."
+        )
+    if mass_calibration != "population":
+        check_calibration(mass_calibration)
+    if mask_path is None and not target.has_classes:
+        raise UsageError(
+            "OPTIONS",
+            f"no network finds the target {target.name}; give a mask of it (mask_path, "
+            "--mask).",
+        )
     if model is not None and mask_path is not None:
         raise ValueError("Give a model or a mask_path, not both.")
     if mask_labels is not None and mask_path is None:
@@ -216,7 +243,19 @@ def score_scan(
             mask = on_scored_grid(found.mask, seen, volume)
             found = replace(found, mask=mask)
         else:
-            found = _read_mask(mask_path, volume, mask_labels)
+            found = read_given_mask(mask_path, volume, mask_labels)
+        vessels = read_regions(options.vessels_path, volume)
+        if vessels is not None:
+            found = with_nearest_vessels(
+                found, vessels, volume, options.vessel_distance_mm
+            )
+        found = restricted_to(found, target)
+        calibration = calibration_of(
+            volume,
+            mass_calibration,
+            read_regions(options.calibration_path, volume),
+            options,
+        )
         report("Scoring", 0, 0)
         score = calcium_score(
             volume.array,
@@ -227,8 +266,10 @@ def score_scan(
             if options.kev is not None
             else volume.acquisition.tube_voltage_kvp,
             slice_thickness_mm=volume.acquisition.slice_thickness_mm,
-            vessels=found.mask if found.has_vessels else None,
-            mass_calibration=mass_calibration,
+            vessels=found.vessels,
+            mass_calibration=None
+            if calibration is None
+            else calibration.mg_per_ml_per_hu,
         )
         mask = calcium_of(volume.array, found.mask, score.rule)
         mask_on_slices = calcium_on_slices(seen, mask, volume, score.rule)
@@ -237,9 +278,22 @@ def score_scan(
             volume,
             found.mask,
             model=found.model,
-            findings=(*found.findings, *beam_findings),
+            findings=(
+                *found.findings,
+                *beam_findings,
+                *standing_findings(volume, score, calibration, options),
+            ),
             packages=found.packages,
             grid=grid_facts(seen, volume, mask_on_slices),
+            derived=derived_values(
+                volume,
+                found.mask,
+                score,
+                options,
+                calibration=calibration,
+                vessels=vessels,
+                vessel_map=found.vessel_map,
+            ),
         )
         pictures, num_left_out = lesion_pictures(
             volume,
@@ -271,18 +325,6 @@ def score_scan(
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A mask and where it is from."""
-
-    mask: npt.NDArray[np.uint8]
-    model: Mapping[str, Any] | None
-    has_vessels: bool = False
-    findings: tuple[Finding, ...] = ()
-    packages: tuple[str, ...] = ("numpy", "scipy")
-    seconds_network: float = 0.0
-
-
 def _silent(stage: str, done: int, total: int) -> None:
     """Report no progress."""
 
@@ -291,7 +333,7 @@ def _find_calcium(
     model: Network | keras.Model | str | os.PathLike[str] | None,
     volume: Volume,
     report: Progress,
-) -> _Found:
+) -> FoundMask:
     report("Loading the network", 0, 0)
     if model is None or isinstance(model, str | os.PathLike):
         # A wrong name is told before TensorFlow starts, which takes seconds.
@@ -321,27 +363,9 @@ def _find_calcium(
             "trained_on": manifest.trained_on,
             "files_sha256": dict(sorted(manifest.files.items())),
         }
-    return _Found(
+    return FoundMask(
         prediction.mask.astype(np.uint8),
         facts,
         packages=("numpy", "scipy", "tensorflow", "keras"),
         seconds_network=prediction.seconds_network,
     )
-
-
-def _read_mask(
-    mask_path: str | os.PathLike[str], volume: Volume, scheme: str | None
-) -> _Found:
-    from kcalc.io import read_labels
-
-    labels = read_labels(mask_path, volume, scheme=scheme)
-    if labels.array.any():
-        return _Found(
-            labels.array,
-            None,
-            has_vessels=labels.vessels_named,
-            findings=labels.findings,
-        )
-    message = "The given mask marks no voxel; the score of 0 says no more than that."
-    empty = Finding("MASK_EMPTY", message, "warning")
-    return _Found(labels.array, None, findings=(*labels.findings, empty))
