@@ -61,10 +61,12 @@ def positive(text: str) -> float:
     return value
 
 
-def calibration(text: str) -> float:
-    """Take a mass calibration in mg/mL per HU."""
+def calibration(text: str) -> float | str:
+    """Take a mass calibration in mg/mL per HU, or the word population."""
     from kcalc.scoring.mass import check_calibration
 
+    if text == "population":
+        return text
     value = positive(text)
     try:
         check_calibration(value)

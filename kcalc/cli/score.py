@@ -6,7 +6,7 @@ import argparse
 import json
 
 from kcalc._version import NOTICE
-from kcalc.cli import arguments
+from kcalc.cli import arguments, score_options
 from kcalc.errors import InputError
 from kcalc.terminal import print_result, progress_on_stderr, tell
 
@@ -67,12 +67,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="scoring rule: agatston_1990 (default) or fqm_canon",
     )
     option(
-        "--mass-calibration",
-        type=arguments.calibration,
-        metavar="X",
-        help="mg/mL of hydroxyapatite per HU; without it no mass is given",
-    )
-    option(
         "--tube-voltage-kvp",
         type=arguments.positive,
         metavar="N",
@@ -92,6 +86,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the scan is a mono-energetic image of N keV (40 to 190): score it at the "
         "thresholds of that energy",
     )
+    score_options.add(parser)
     option(
         "--series",
         metavar="ID",
@@ -151,7 +146,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from kcalc.workflow import ScoreOptions, score_scan
+    from kcalc.workflow import score_scan
 
     if options.labels is not None and options.mask is None:
         raise InputError(
@@ -172,7 +167,7 @@ def _run(options: argparse.Namespace) -> None:
             series=options.series,
             dicom=options.dicom,
             phi=options.phi,
-            options=ScoreOptions(kvp_adapted=options.kvp_adapted, kev=options.kev),
+            options=score_options.taken(options),
             allow_gap=options.allow_gap,
             untilt=options.untilt,
             resample=options.resample,

@@ -11,6 +11,7 @@ from kcalc.report.folder import (
 from kcalc.report.html import render_html
 from kcalc.report.pictures import Picture, lesion_pictures
 from kcalc.report.record import score_record
+from kcalc.report.summary import summary_lines
 from kcalc.report.table import lesions_csv
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "result_folder",
     "score_record",
     "segments_of",
+    "summary_lines",
     "write_record",
     "write_text",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from kcalc.report.figures import WINDOW_LEVEL_HU, WINDOW_WIDTH_HU
 from kcalc.report.pictures import Picture
 from kcalc.report.style import STYLE
+from kcalc.report.summary import further_numbers
 from kcalc.report.table import LESION_COLUMNS
 
 
@@ -29,6 +30,8 @@ def render_html(
     sections = (
         _header(record),
         _tiles(record),
+        _paragraph(record),
+        _further(record),
         _findings(record["findings"]),
         _rule(record),
         _pictures(record, pictures, num_left_out),
@@ -50,7 +53,7 @@ def render_html(
 
 def _header(record: Mapping[str, Any]) -> str:
     return (
-        "<header><h1>Calcium score report</h1>"
+        f"<header><h1>{escape(record['target']['title'])}: report</h1>"
         f'<p class="subtitle">Mask: {escape(_mask_words(record))}. '
         f"Rule: {escape(record['rule']['name'])}. "
         f"kcalc {escape(record['versions']['kcalc'])}.</p></header>"
@@ -67,15 +70,29 @@ def _mask_words(record: Mapping[str, Any]) -> str:
 
 def _tiles(record: Mapping[str, Any]) -> str:
     mass_mg = record["mass_mg"]
-    tiles = [
-        _tile("Agatston score", f"{record['agatston']:.1f}", _count(record), "main"),
-        _tile("Risk category", record["risk_category"], "Agatston score"),
-        _tile("CAC-DRS", record["cac_drs"], _vessel_words(record)),
-        _tile("Volume", f"{record['volume_mm3']:.1f}", "mm³"),
+    volume = f"{record['volume_mm3']:.1f}"
+    if record["agatston"] is None:
+        tiles = [_tile("Volume", volume, f"mm³, {_count(record)}", "main")]
+    else:
+        score = f"{record['agatston']:.1f}"
+        tiles = [_tile("Agatston score", score, _count(record), "main")]
+    if record["risk_category"] is not None:
+        standing = (
+            "non-standard acquisition"
+            if record["non_standard_acquisition"]
+            else "of the coronary Agatston score"
+        )
+        tiles += [
+            _tile("Risk category", record["risk_category"], standing),
+            _tile("CAC-DRS", record["cac_drs"], _vessel_words(record)),
+        ]
+    if record["agatston"] is not None:
+        tiles.append(_tile("Volume", volume, "mm³"))
+    tiles.append(
         _tile("Mass", f"{mass_mg:.2f}", "mg hydroxyapatite")
         if mass_mg is not None
-        else _tile("Mass", "not given", "no mass calibration was given", "", "words"),
-    ]
+        else _tile("Mass", "not given", "no mass calibration was given", "", "words")
+    )
     return f'<section class="tiles">{"".join(tiles)}</section>'
 
 
@@ -101,6 +118,38 @@ def _count(record: Mapping[str, Any]) -> str:
 def _vessel_words(record: Mapping[str, Any]) -> str:
     unknown = record["cac_drs"].endswith("N?")
     return "A: score; vessels unknown" if unknown else "A: score, N: vessels"
+
+
+def _paragraph(record: Mapping[str, Any]) -> str:
+    return (
+        '<section><h2>Finding to copy</h2><p class="copy">'
+        f"{escape(record['finding_text'])}</p></section>"
+    )
+
+
+def _further(record: Mapping[str, Any]) -> str:
+    rows = list(further_numbers(record))
+    source = record["vessel_map"] or {}
+    near = (
+        f", nearest within {source['max_distance_mm']:g} mm"
+        if "max_distance_mm" in source
+        else ""
+    )
+    for name, total in (record["per_vessel"] or {}).items():
+        score = total["agatston"]
+        agatston = "" if score is None else f"Agatston {score:.1f}, "
+        mass = "" if total["mass_mg"] is None else f", {total['mass_mg']:.2f} mg"
+        words = f"{agatston}{total['volume_mm3']:.1f} mm3{mass}, "
+        rows.append((name, f"{words}{total['num_lesions']} lesions{near}"))
+    note = record["target"]["note"]
+    remark = f'<p class="note">{escape(note)}</p>' if note else ""
+    if not rows and not note:
+        return ""
+    half = (len(rows) + 1) // 2
+    return (
+        f'<section><h2>Further numbers</h2>{remark}<div class="facts">'
+        f"{_facts(rows[:half])}{_facts(rows[half:])}</div></section>"
+    )
 
 
 def _findings(findings: Sequence[Mapping[str, str]]) -> str:

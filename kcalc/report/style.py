@@ -17,7 +17,7 @@ p { margin: 8px 0; }
 .notice { margin: 16px 0 0; padding: 9px 14px; border: 1px solid #e3b341;
   border-left-width: 5px; background: #fff8e5; }
 .tiles { display: grid; gap: 12px; margin-top: 20px;
-  grid-template-columns: 1.35fr repeat(4, 1fr); }
+  grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
 .tile { border: 1px solid var(--line); border-radius: 6px; padding: 11px 14px; }
 .tile.main { background: var(--accent); border-color: var(--accent); color: #fff; }
 .tile .name { font-size: 12.5px; color: var(--soft); }
@@ -37,6 +37,8 @@ td { white-space: nowrap; }
 tfoot td { font-weight: 650; border-bottom: 0; }
 .facts { display: grid; grid-template-columns: 1fr 1fr; gap: 0 32px; }
 .facts td:first-child { color: var(--soft); width: 46%; }
+.copy { user-select: all; padding: 9px 14px; border: 1px solid var(--line);
+  border-radius: 6px; background: var(--wash); }
 .scroll { overflow-x: auto; }
 .finding { border-left: 4px solid var(--line); padding: 3px 12px; margin: 7px 0; }
 .finding.warning { border-color: #d9822b; background: #fdf3e7; }
@@ -91,7 +93,9 @@ footer { margin-top: 34px; padding-top: 10px; border-top: 1px solid var(--line);
   tfoot { display: table-row-group; }
   table { font-size: 10px; }
   th, td { padding: 2px 4px; }
-  .scroll { overflow: visible; }
+  .copy { user-select: all; padding: 9px 14px; border: 1px solid var(--line);
+  border-radius: 6px; background: var(--wash); }
+.scroll { overflow: visible; }
   svg { max-height: 95mm; }
 }
 """

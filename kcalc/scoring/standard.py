@@ -64,8 +64,8 @@ def cut_findings(volume: Volume, score: CalciumScore) -> list[Finding]:
     if not touching:
         return []
     message = (
-        f"Lesion {touching[0]} lies in the first or last slice: the scan may end within "
-        "what is scored, and calcium outside is not counted."
+        f"Lesion {touching[0]} lies in the first or last slice: the scan may end "
+        "within what is scored, and calcium outside is not counted."
     )
     return [Finding("FOV", message, "warning")]
 

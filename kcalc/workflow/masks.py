@@ -1,4 +1,4 @@
-"""The calcium to look at: a mask file or a network's mask in, mask and vessel map out."""
+"""Where to look for calcium: a file or a network's mask in, mask and vessels out."""
 
 from __future__ import annotations
 

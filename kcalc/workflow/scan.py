@@ -21,6 +21,7 @@ from kcalc.report import (
     render_html,
     result_folder,
     score_record,
+    summary_lines,
     write_record,
     write_text,
 )
@@ -93,29 +94,9 @@ class ScanResult:
 
     def summary(self) -> str:
         """Return the result in a few lines of text."""
-        score = self.score
-        mass = (
-            "no mass calibration"
-            if score.mass_mg is None
-            else (f"{score.mass_mg:.2f} mg")
+        return "\n".join(
+            (*summary_lines(self.record), f"Results         {self.directory}", NOTICE)
         )
-        findings = [
-            f"{finding['kind']} {finding['code']}: {finding['message']}"
-            for finding in self.record["findings"]
-        ]
-        lines = (
-            f"Agatston score  {score.agatston:.1f}  (risk category "
-            f"{score.risk_category}, CAC-DRS {score.cac_drs})",
-            f"Volume          {score.volume_mm3:.1f} mm3",
-            f"Mass            {mass}",
-            f"Lesions         {score.num_lesions}",
-            f"Rule            {score.rule.name}: {score.rule.describe()}",
-            f"Grid            {self.record['grid']['description']}",
-            *findings,
-            f"Results         {self.directory}",
-            NOTICE,
-        )
-        return "\n".join(lines)
 
     def timing(self) -> str:
         """Return the wall time, split into network and rest, in words."""
@@ -216,6 +197,12 @@ def score_scan(
             "OPTIONS",
             f"no network finds the target {target.name}; give a mask of it (mask_path, "
             "--mask).",
+        )
+    if dicom and not target.has_classes:
+        raise UsageError(
+            "OPTIONS",
+            f"DICOM results are of coronary calcium; the target {target.name} has none "
+            "(leave out --dicom).",
         )
     if model is not None and mask_path is not None:
         raise ValueError("Give a model or a mask_path, not both.")
