@@ -193,7 +193,11 @@ def test_empty_mask_scores_zero_with_a_report(series, tmp_path):
     )
     result = score_scan(series, tmp_path / "out", mask_path=path)
     assert (result.score.agatston, result.score.risk_category) == (0, "0")
-    assert [finding["code"] for finding in result.record["findings"]] == ["MASK_EMPTY"]
+    assert [finding["code"] for finding in result.record["findings"]] == [
+        "MASK_EMPTY",
+        "NOT_GATED",
+        "FOV",
+    ]
     assert "No lesion was counted" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -37,8 +37,8 @@ def isotropic_volume_mm3(
         mask: Where to look for calcium, bool or integer, (z, y, x).
         spacing_mm: Distance of voxels in mm, (z, y, x). The width of a sample is the
             square root of the pixel area.
-        rule: Its threshold and its lesions, at 120 kVp, are used; for another voltage
-            give ``CalciumScore.rule``.
+        rule: Its threshold and lesions for volume, at 120 kVp, are used; for another
+            voltage give ``CalciumScore.rule``.
 
     Raises:
         InputError, ValueError, TypeError: As :func:`kcalc.calcium_score`.
@@ -56,7 +56,7 @@ def isotropic_volume_mm3(
     scan = checks.checked_scan(array_hu)
     labels = checks.checked_labels(mask, "mask", scan.shape)
     spacing = checks.checked_spacing(spacing_mm)
-    chosen = presets.rule(rule)
+    chosen = presets.rule(rule).for_volume
     lesion = lesion_voxels(scan, labels, spacing, chosen)
     width_mm = math.sqrt(spacing[1] * spacing[2])
     num_samples = sum(
@@ -81,9 +81,8 @@ def lesion_voxels(
         spacing_mm: Distance of voxels in mm, (z, y, x).
         rule: The rule.
     """
-    components = find_components(array_hu, mask, rule)
-    sizes = np.bincount(components.component, minlength=components.num_components)
-    kept = sizes >= rule.minimum_voxels(spacing_mm[1] * spacing_mm[2])
+    components = find_components(array_hu, mask, rule, labels=mask)
+    kept = components.kept(rule, spacing_mm[1] * spacing_mm[2])
     lesion = np.zeros(array_hu.shape, np.bool_)
     lesion[tuple(components.index_zyx[kept[components.component]].T)] = True
     return lesion
