@@ -101,7 +101,42 @@ def loop_score(
     for voxel in counted:
         volume += voxel_mm3
         mass += voxel_mm3 * float(scan[voxel]) * calibration / 1000.0
+    if rule.volume_of == "isotropic":
+        lesion = {v for members in kept for v in members}
+        volume = _between_slices(scan, lesion, spacing_mm, threshold, rule)
     return LoopScore(agatston, volume, mass, [len(members) for members in kept])
+
+
+def _between_slices(
+    scan: np.ndarray,
+    lesion: set[Voxel],
+    spacing_mm: tuple[float, float, float],
+    threshold: float | None,
+    rule: ScoringRule,
+) -> float:
+    """Count cubes along every column, from the first slice's centre to the last's."""
+    width = math.sqrt(spacing_mm[1] * spacing_mm[2])
+    last, count = len(scan) - 1, 0
+    for y, x in np.ndindex(scan.shape[1:]):
+        for sample in range(10_000_000):
+            z = sample * width / spacing_mm[0]
+            if z > last + 1e-9:
+                break
+            below = min(math.floor(z + 1e-9), last)
+            above = min(below + 1, last)
+            share = max(z - below, 0.0)
+            if share < 1e-9:
+                near, far = below, below
+            else:
+                near, far = (below, above) if share < 0.5 else (above, below)
+            hu = float(scan[below, y, x])
+            hu += share * (float(scan[above, y, x]) - hu)
+            if not _over(hu, threshold, rule):
+                continue
+            here, there = (near, y, x) in lesion, (far, y, x) in lesion
+            foreign = not here and _over(scan[near, y, x], threshold, rule)
+            count += here or (there and not foreign)
+    return count * width**3
 
 
 def _over(hu: float, threshold: float | None, rule: ScoringRule) -> bool:

@@ -197,6 +197,14 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("adds up over slices", "dicom_viewer"): _ACROSS,
     ("adds up over slices", "comp2comp"): "specks are counted across slices",
     ("adds up over slices", "slicer_agatston"): _ACROSS,
+    ("unchanged by flip, turn, shift", "fqm_literature"): (
+        "samples between slices are counted from the first slice, so the volume "
+        "depends on where the scan begins"
+    ),
+    ("nothing falls as calcium brightens", "fqm_literature"): (
+        "a speck too small to be a lesion keeps its half of the gap between slices "
+        "once it reaches 130 HU"
+    ),
     ("score never falls as calcium grows", "ai_cac"): (
         "two lesions that join are rounded once instead of twice"
     ),

@@ -114,6 +114,9 @@ def counterexample(holds, name):
         part = mask.copy()
         part[0, 4, 4] = False  # three arms of four voxels, 1.63 points each
         return Case(np.full(mask.shape, 150, np.int16), mask, part, 0)
+    if holds == "nothing falls as calcium brightens":
+        scan = np.array([[[1200, 1200, 1200]], [[112, 40, 40]]], np.int16)
+        return Case(scan, scan > 100, scan > 1000, brighter_hu=20)
     return hypothesis.find(
         cases(),
         lambda case: not PROPERTIES[holds](case, rule(name)),

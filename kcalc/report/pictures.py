@@ -18,7 +18,7 @@ from kcalc.report.figures import (
     zoom_box,
 )
 from kcalc.scoring import CalciumScore
-from kcalc.scoring.components import Components, find_components
+from kcalc.scoring.components import find_components
 from kcalc.volume import Volume
 
 MAX_PICTURES = 60
@@ -71,7 +71,9 @@ def lesion_pictures(
     """
     vessels = None if score.per_vessel is None else mask
     components = find_components(volume.array, mask, score.rule, labels=vessels)
-    numbers = _lesion_numbers(components, score)
+    numbers = components.lesion_numbers(
+        score.rule, score.spacing_mm[1] * score.spacing_mm[2]
+    )
     slices = components.index_zyx[:, 0]
     with_lesion = np.unique(slices[numbers > 0])
     agatston = {
@@ -106,17 +108,6 @@ def lesion_pictures(
         if progress is not None:
             progress(done + 1, len(shown))
     return pictures, len(agatston) - len(shown)
-
-
-def _lesion_numbers(
-    components: Components, score: CalciumScore
-) -> npt.NDArray[np.int64]:
-    """Return the lesion of each calcium voxel, 0 where the rule leaves it out."""
-    if components.num_components == 0:
-        return np.empty(0, np.int64)
-    kept = components.kept(score.rule, score.spacing_mm[1] * score.spacing_mm[2])
-    # Components and lesions are both numbered by their first voxel in scan order.
-    return np.where(kept, np.cumsum(kept), 0)[components.component]
 
 
 def _picture(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from kcalc.anatomy import OTHER_STRUCTURES
 from kcalc.scoring import cautions, checks, presets
 from kcalc.scoring.components import Components, find_components
+from kcalc.scoring.isotropic import volume_between_slices_mm3
 from kcalc.scoring.lesions import (
     UNASSIGNED,
     Lesion,
@@ -249,22 +251,27 @@ def score_checked(scan: CheckedScan, rule: ScoringRule) -> CalciumScore:
     agatston = total_of(lesions).agatston
     if applied.total_decimals is not None:
         agatston = round(agatston, applied.total_decimals)
-    volume = total_of(in_volume)
+    total = total_of(in_volume)
+    per_vessel = None
+    if scan.vessels is not None:
+        per_vessel = totals_by_vessel(
+            lesions, in_volume, with_mass=scan.mass_calibration is not None
+        )
+    if applied.volume_of == "isotropic":
+        total, per_vessel = _with_isotropic_volume(
+            scan, applied, components, lesions, total, per_vessel
+        )
     return CalciumScore(
         agatston=agatston,
-        volume_mm3=volume.volume_mm3,
-        mass_mg=None if scan.mass_calibration is None else volume.mass_mg,
+        volume_mm3=total.volume_mm3,
+        mass_mg=None if scan.mass_calibration is None else total.mass_mg,
         lesions=lesions,
         rule=applied,
         spacing_mm=spacing,
         tube_voltage_kvp=scan.tube_voltage_kvp,
         slice_thickness_mm=thickness,
         mass_calibration=scan.mass_calibration,
-        per_vessel=None
-        if scan.vessels is None
-        else totals_by_vessel(
-            lesions, in_volume, with_mass=scan.mass_calibration is not None
-        ),
+        per_vessel=per_vessel,
         warnings=(
             *cautions.voltage_cautions(rule, scan.tube_voltage_kvp),
             *cautions.slice_cautions(spacing[0], thickness),
@@ -272,6 +279,37 @@ def score_checked(scan: CheckedScan, rule: ScoringRule) -> CalciumScore:
             *cautions.mask_cautions(counted, applied),
         ),
     )
+
+
+def _with_isotropic_volume(
+    scan: CheckedScan,
+    rule: ScoringRule,
+    components: Components,
+    lesions: tuple[Lesion, ...],
+    total: VesselScore,
+    per_vessel: dict[str, VesselScore] | None,
+) -> tuple[VesselScore, dict[str, VesselScore] | None]:
+    """Return the totals with their volumes interpolated between slices."""
+    pixel_area_mm2 = scan.spacing_mm[1] * scan.spacing_mm[2]
+    number = components.lesion_numbers(rule, pixel_area_mm2)
+
+    def interpolated(old: VesselScore, members: Collection[int]) -> VesselScore:
+        lesion = np.zeros(scan.array_hu.shape, np.bool_)
+        lesion[tuple(components.index_zyx[np.isin(number, list(members))].T)] = True
+        volume_mm3 = volume_between_slices_mm3(
+            scan.array_hu, lesion, scan.spacing_mm, rule
+        )
+        return replace(old, volume_mm3=volume_mm3)
+
+    total = interpolated(total, [x.number for x in lesions])
+    if per_vessel is None:
+        return total, None
+    return total, {
+        name: interpolated(
+            old, [x.number for x in lesions if (x.vessel or UNASSIGNED) == name]
+        )
+        for name, old in per_vessel.items()
+    }
 
 
 def _lesions(

@@ -44,6 +44,14 @@ class Components:
         sizes = np.bincount(self.component, minlength=self.num_components)
         return np.asarray(sizes >= rule.minimum_voxels(pixel_area_mm2))
 
+    def lesion_numbers(self, rule: ScoringRule, pixel_area_mm2: float) -> IntArray:
+        """Return the lesion of each voxel, from 1; 0 where the rule leaves it out.
+
+        Lesions, like components, are numbered by their first voxel in scan order.
+        """
+        kept = self.kept(rule, pixel_area_mm2)
+        return np.where(kept, np.cumsum(kept), 0)[self.component]
+
 
 def find_components(
     array_hu: npt.NDArray[Any],

@@ -58,10 +58,28 @@ def isotropic_volume_mm3(
     spacing = checks.checked_spacing(spacing_mm)
     chosen = presets.rule(rule).for_volume
     lesion = lesion_voxels(scan, labels, spacing, chosen)
-    width_mm = math.sqrt(spacing[1] * spacing[2])
+    return volume_between_slices_mm3(scan, lesion, spacing, chosen)
+
+
+def volume_between_slices_mm3(
+    array_hu: npt.NDArray[Any],
+    lesion: BoolArray,
+    spacing_mm: tuple[float, float, float],
+    rule: ScoringRule,
+) -> float:
+    """Return the volume of :func:`isotropic_volume_mm3` of some lesions' voxels.
+
+    Args:
+        array_hu: The scan in HU, (z, y, x), checked.
+        lesion: Voxels of the lesions, (z, y, x); calcium elsewhere keeps its half of a
+            gap.
+        spacing_mm: Distance of voxels in mm, (z, y, x).
+        rule: Its threshold is used, as it stands.
+    """
+    width_mm = math.sqrt(spacing_mm[1] * spacing_mm[2])
     num_samples = sum(
-        _samples_in_gap(scan[z : z + 2], lesion[z : z + 2], shares, chosen)
-        for z, shares in _gaps(len(scan), spacing[0], width_mm)
+        _samples_in_gap(array_hu[z : z + 2], lesion[z : z + 2], shares, rule)
+        for z, shares in _gaps(len(array_hu), spacing_mm[0], width_mm)
         if lesion[z : z + 2].any()
     )
     return num_samples * width_mm**3
@@ -115,7 +133,7 @@ def _samples_in_gap(
     high_foreign = ~in_high & reaches_threshold(high_hu, rule)
     count = 0
     for share in shares:
-        counted = reaches_threshold((1 - share) * low_hu + share * high_hu, rule)
+        counted = reaches_threshold(low_hu + share * (high_hu - low_hu), rule)
         if share <= _EPSILON:
             counted &= in_low
         elif share >= 1 - _EPSILON:

@@ -87,7 +87,14 @@ _PRESETS = (
         minimum_pixels=3,
         minimum_comparison=">",
     ),
-    _fqm("fqm_literature", "literatureCAC", minimum_area_mm2=1.0),
+    _fqm(
+        "fqm_literature",
+        "literatureCAC",
+        "Volume is interpolated between slices by kcalc, which looks at the lesions "
+        "alone, where FQM looks at the whole insert.",
+        minimum_area_mm2=1.0,
+        volume_of="isotropic",
+    ),
     ScoringRule(
         name="orcascore",
         source=(

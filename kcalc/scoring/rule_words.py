@@ -102,6 +102,12 @@ def _score(rule: ScoringRule) -> str:
 
 
 def _volume(rule: ScoringRule) -> str:
+    if rule.volume_of == "isotropic":
+        return (
+            "Volume: of the lesions kept, interpolated linearly between slices at "
+            "every pixel width. Mass: area x slice spacing x mean HU x calibration "
+            "over the lesions kept."
+        )
     if rule.volume_threshold_hu is not None:
         how = _at_or_above(rule.volume_comparison)
         counted = (

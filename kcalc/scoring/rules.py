@@ -105,7 +105,8 @@ class ScoringRule:
         total_decimals: The same for the sum of the lesions.
         volume_of: What volume and mass count: ``"lesions"`` of the score,
             ``"calcium"`` of whatever size (specks are gone), or the ``"mask"`` whatever
-            its HU.
+            its HU. ``"isotropic"`` is the lesions, their volume interpolated between
+            slices (:func:`kcalc.scoring.isotropic_volume_mm3`).
         volume_threshold_hu: Threshold of the lesions that volume and mass count, where
             it is not the score's; None is the score's.
         volume_comparison: Its comparison.
@@ -143,7 +144,7 @@ class ScoringRule:
     pixel_decimals: int | None = None
     lesion_decimals: int | None = None
     total_decimals: int | None = None
-    volume_of: Literal["lesions", "calcium", "mask"] = "lesions"
+    volume_of: Literal["lesions", "isotropic", "calcium", "mask"] = "lesions"
     volume_threshold_hu: float | None = None
     volume_comparison: Comparison = ">="
     kvp_table: tuple[KvpRow, ...] = ()
@@ -165,7 +166,7 @@ class ScoringRule:
             ("connectivity", tuple(_CONNECTIVITIES)),
             ("weight_from", ("slice", "lesion")),
             ("slice_scaling", ("spacing", "thickness", "none")),
-            ("volume_of", ("lesions", "calcium", "mask")),
+            ("volume_of", ("lesions", "isotropic", "calcium", "mask")),
             ("volume_comparison", (">=", ">")),
         ):
             value = getattr(self, field)
@@ -294,7 +295,7 @@ class ScoringRule:
                 threshold_comparison=self.volume_comparison,
                 volume_threshold_hu=None,
             )
-        if self.volume_of == "lesions":
+        if self.volume_of in ("lesions", "isotropic"):
             return self
         every = replace(
             self, volume_of="lesions", minimum_area_mm2=0.0, minimum_pixels=0
