@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import warnings
@@ -15,12 +16,13 @@ import pytest
 from dicom_factory import ct_slice, write_series
 from test_dicom_enhanced import write_enhanced
 
-from kcalc import cli
+from kcalc import calcium_score, cli
 from kcalc.errors import InputError
 from kcalc.geometry import Geometry
 from kcalc.io import read_volume
 from kcalc.io.dicom_identity import read_identity
 from kcalc.io.nifti import read_mask, write_nifti
+from kcalc.report import dicom_sr, score_record
 from kcalc.scoring import RULES
 from kcalc.volume import SourceFrame, Volume
 from kcalc.workflow import ScanResult, score_scan
@@ -394,6 +396,38 @@ def test_the_report_holds_score_method_threshold_rule_and_scan(
     )
 
 
+def test_highdicom_finds_the_groups_and_their_measurements(
+    series: Path, tmp_path: Path
+) -> None:
+    import highdicom
+
+    labels = np.zeros((6, 20, 24), np.uint8)
+    labels[1, 5:7, 6:9], labels[4, 12:14, 10:13] = 1, 4
+    score_dicom(series, tmp_path / "out", labels)
+    content = highdicom.sr.srread(tmp_path / "out" / "sr.dcm").content
+    (total,) = content.get_image_measurement_groups()
+    left_main, right = content.get_volumetric_roi_measurement_groups()
+    name = pydicom.sr.coding.Code("450360000", "SCT", "")
+    for group, score in ((total, 9.0), (left_main, 3.0), (right, 6.0)):
+        (found,) = group.get_measurements(name)
+        assert (found.value, found.unit.value) == (score, "1")
+    assert left_main.tracking_identifier == "LM"
+    assert right.referenced_segment.referenced_segment_numbers == [2]
+
+
+def test_words_beyond_ascii_stand_in_the_report(series: Path) -> None:
+    volume = read_volume(series)
+    score = calcium_score(volume.array, volume.array >= 130, volume.spacing_mm)
+    record = score_record(score, volume, volume.array >= 130, model=None)
+    record["findings"] = [{"kind": "warning", "code": "X", "message": "≥ 3 mm"}]
+    report = dicom_sr(volume, score, record, (), None)
+    buffer = io.BytesIO()
+    report.save_as(buffer)
+    raw = buffer.getvalue()
+    assert "X: ≥ 3 mm".encode() in raw
+    assert report.SpecificCharacterSet == "ISO_IR 192"
+
+
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_the_report_of_every_rule_says_what_the_record_says(
     series: Path, tmp_path: Path, name: str
@@ -489,6 +523,17 @@ def test_same_input_gives_the_same_objects_and_another_mask_others(
     assert len(uids) == 8
 
 
+def test_a_result_inside_the_scans_folder_is_no_part_of_the_scan(
+    series: Path,
+) -> None:
+    before = read_volume(series)
+    score_dicom(series, series / "out")
+    (series / "mask.nii.gz").unlink()
+    after = read_volume(series)
+    np.testing.assert_array_equal(after.array, before.array)
+    score_dicom(series, series / "out", phi="keep")
+
+
 # --- refusals -------------------------------------------------------------------
 
 
@@ -582,6 +627,14 @@ def test_a_uid_that_cannot_be_referred_to_is_refused(
         score_dicom(tmp_path / "series", tmp_path / "out")
     assert caught.value.code == "DICOM_REFERENCE"
     assert "MUSTERMANN" not in str(caught.value)
+
+
+def test_phi_keep_without_dicom_is_refused_on_the_command_line(
+    series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["score", "-i", str(series), "-o", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--phi", "keep"]) == 3
+    assert "--phi keep is for the DICOM outputs" in capsys.readouterr().err
 
 
 def test_phi_is_either_removed_or_kept(series: Path, tmp_path: Path) -> None:
@@ -692,8 +745,10 @@ def tool(name: str, package: str) -> str:
     return found
 
 
-def variants(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return SEG and SR of: one segment, vessels, no calcium, multi-frame; kept."""
+    tmp_path = tmp_path_factory.mktemp("variants")
     write_series(tmp_path / "series", scan_hu(), edit=identified)
     write_enhanced(tmp_path / "enhanced" / "e.dcm", scan_hu())
     vessels = np.zeros((6, 20, 24), np.uint8)
@@ -708,11 +763,10 @@ def variants(tmp_path: Path) -> list[Path]:
     return sorted(path for out in outs for path in (tmp_path / out).glob("*.dcm"))
 
 
-def test_dciodvfy_finds_no_error(tmp_path: Path) -> None:
+def test_dciodvfy_finds_no_error(variants: list[Path]) -> None:
     dciodvfy = tool("dciodvfy", "dicom3tools")
-    paths = variants(tmp_path)
-    assert len(paths) == 9
-    for path in paths:
+    assert len(variants) == 9
+    for path in variants:
         done = subprocess.run(
             [dciodvfy, "-new", str(path)], capture_output=True, text=True, check=False
         )
@@ -721,10 +775,10 @@ def test_dciodvfy_finds_no_error(tmp_path: Path) -> None:
         assert ("ComprehensiveSR" in done.stderr) == (path.name == "sr.dcm")
 
 
-def test_dcmtk_reads_every_object(tmp_path: Path) -> None:
+def test_dcmtk_reads_every_object(variants: list[Path]) -> None:
     dsrdump, dsr2xml = tool("dsrdump", "dcmtk"), tool("dsr2xml", "dcmtk")
     dcmdump = tool("dcmdump", "dcmtk")
-    for path in variants(tmp_path):
+    for path in variants:
         commands = [[dcmdump]]
         if path.name == "sr.dcm":
             commands += [[dsrdump, "-Ee"], [dsr2xml]]
@@ -735,8 +789,9 @@ def test_dcmtk_reads_every_object(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
             assert "error" not in done.stderr.lower(), done.stderr
             assert "warning" not in done.stderr.lower(), done.stderr
+    (zero,) = [path for path in variants if path.parent.name == "zero"]
     dump = subprocess.run(
-        [dsrdump, str(tmp_path / "zero" / "sr.dcm")],
+        [dsrdump, str(zero)],
         capture_output=True,
         text=True,
         check=True,

@@ -247,6 +247,32 @@ def test_a_multi_frame_object_leaves_no_trace(
         assert traces(content) == [], name
 
 
+@pytest.mark.parametrize("cut", [0, 400])
+def test_a_mask_in_dicom_leaves_no_trace(
+    case: Path,
+    cut: int,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert score(case, "series", "--dicom") == 0
+    ds = pydicom.dcmread(case / "out" / "seg.dcm")
+    marked(ds)
+    ds.save_as(case / "seg.dcm")
+    raw = (case / "seg.dcm").read_bytes()
+    (case / "seg.dcm").write_bytes(raw[: len(raw) - cut])
+    capfd.readouterr()
+    caplog.clear()
+    caplog.set_level(logging.DEBUG)
+    arguments = ["score", "-i", str(case / "series"), "-o", str(case / "again")]
+    options = ["--mask", str(case / "seg.dcm"), "--dicom", "--debug"]
+    assert cli.main([*arguments, *options]) == (3 if cut else 0)
+    told = capfd.readouterr()
+    assert traces(told.out + told.err + caplog.text) == []
+    if not cut:
+        for name, content in written(case / "again").items():
+            assert traces(content) == [], name
+
+
 def test_debug_names_an_unforeseen_error_but_not_its_text(
     case: Path,
     capfd: pytest.CaptureFixture[str],

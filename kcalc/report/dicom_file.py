@@ -98,6 +98,7 @@ def source_datasets(volume: Volume) -> list[Dataset]:
     row, column = (affine[:3, axis] for axis in (2, 1))
     cosines = [*(row / np.linalg.norm(row)), *(column / np.linalg.norm(column))]
     common = Dataset()
+    common.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _EMPTY_KEYWORDS:
         setattr(common, keyword, "")
     common.StudyInstanceUID = facts.study_uid
@@ -175,8 +176,6 @@ def complete(dataset: Dataset, identity: Mapping[str, str] | None) -> None:
         setattr(dataset, keyword, value)
     if "PatientIdentityRemoved" in kept and "DeidentificationMethod" not in kept:
         dataset.DeidentificationMethod = "as in the source"
-    if not "".join(kept.values()).isascii():
-        dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.ContentDate = kept.get("StudyDate") or NO_DATE
     dataset.ContentTime = kept.get("StudyTime") or NO_TIME
     if identity is None:
