@@ -35,7 +35,7 @@ OTHER_STRUCTURES: tuple[Structure, ...] = (
 """What lies beside the coronary arteries and calcifies too; no part of a CAC score."""
 
 UNDETERMINED_LABEL = 8
-"""Label of coronary calcium whose vessel nobody named, as orCaScore's label 4."""
+"""Label of calcium whose vessel nobody named, such as label 4 of orCaScore."""
 
 INSERT_LABEL = 9
 """Label of a calcification insert in a physical phantom: calcium without a vessel."""

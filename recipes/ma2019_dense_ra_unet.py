@@ -4,10 +4,11 @@ Ma J, Zhang R. Automatic Calcium Scoring in Cardiac and Chest CT Using DenseRAUn
 arXiv 1907.11392, 2019, doi 10.48550/arXiv.1907.11392.
 
 Data: the paper's 805 chest and 44 cardiac scans are not public. Without ``--data``,
-``prepare`` renders phantoms (``kcalc.phantoms``). With ``--data DIR`` it reads one
+``prepare`` renders phantoms (``kcalc.phantoms``). With ``--data DIR`` it does what
+``kcalc prepare -i DIR`` does: it reads Stanford COCA, orCaScore, nnU-Net or MSD, or one
 folder a case: ``DIR/<patient>__<scan>/`` (or ``DIR/<patient>/``) with ``image.nii.gz``
-in HU or a DICOM folder ``image/``, and ``label.nii.gz`` on the same grid, above 0 where
-a coronary artery is calcified. Patients are split 70/10/20.
+in HU or a DICOM folder ``image/``, and ``label.nii.gz`` (or another format of labels)
+on the same grid where a coronary artery is calcified. Patients are split 70/10/20.
 
 Commands, the small network on phantoms (what kcalc ships)::
 
@@ -58,8 +59,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kcalc.data import Augmentation, CaseStore, PatchSampling
-from kcalc.data.sources import PhantomOrder, folder_cases, phantom_cases
+from kcalc.data import (
+    Augmentation,
+    CasesRefusedError,
+    CaseStore,
+    PatchSampling,
+    prepare_store,
+)
+from kcalc.data.sources import PhantomOrder, phantom_cases
 from kcalc.evaluation import case_table, compare_split, figures, summary
 from kcalc.files import writable_folder
 from kcalc.preparation import InputSpec
@@ -227,10 +234,15 @@ def prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
         log.info("%s is there already", CaseStore(path))
         return
     if arguments.data is None:
-        cases = phantom_cases(phantom_orders(arguments.seed, arguments.smoke))
+        orders = phantom_orders(arguments.seed, arguments.smoke)
+        CaseStore.write(path, phantom_cases(orders))
     else:
-        cases = folder_cases(arguments.data, seed=arguments.seed)
-    log.info("cases:\n%s", case_table(CaseStore.write(path, cases)))
+        try:
+            prepare_store(arguments.data, path, seed=arguments.seed)
+        except CasesRefusedError as refusal:
+            log.warning("%s", refusal.report.text())
+            raise
+    log.info("cases:\n%s", case_table(CaseStore(path)))
 
 
 def phantom_orders(seed: int, smoke: bool) -> list[PhantomOrder]:

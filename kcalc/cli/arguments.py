@@ -50,6 +50,20 @@ def labels(text: str) -> str:
     return text
 
 
+def fractions(text: str) -> tuple[float, float, float]:
+    """Take the shares of training, validation and test."""
+    from kcalc.data.splits import split_patients
+
+    try:
+        train, validation, test = (float(part) for part in text.split(","))
+        split_patients((), fractions=(train, validation, test))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be three shares that sum to 1, such as 0.7,0.1,0.2, not {text!r}"
+        ) from None
+    return train, validation, test
+
+
 def positive(text: str) -> float:
     """Take a positive number."""
     try:

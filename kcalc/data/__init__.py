@@ -10,6 +10,8 @@ from typing import Any
 
 from kcalc.data.augment import Augmentation
 from kcalc.data.patches import PatchSampling
+from kcalc.data.prepare import prepare_store
+from kcalc.data.prepare_report import CasesRefusedError, PreparationReport
 from kcalc.data.splits import SPLITS, split_patients
 from kcalc.data.store import Case, CaseRecord, CaseStore
 
@@ -19,8 +21,11 @@ __all__ = [
     "Case",
     "CaseRecord",
     "CaseStore",
+    "CasesRefusedError",
     "PatchSampling",
+    "PreparationReport",
     "pipeline",
+    "prepare_store",
     "split_patients",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kcalc.errors import InputError
 
@@ -56,6 +56,51 @@ def split_patients(
         name for name, count in zip(SPLITS, counts, strict=True) for _ in [0] * count
     ]
     return dict(zip(ordered, names, strict=True))
+
+
+def assign_splits(
+    patients: Iterable[str],
+    given: Mapping[str, str],
+    *,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    seed: int = 0,
+) -> dict[str, str]:
+    """Assign every patient to a split, where a data set has given some already.
+
+    A split that the data set gives gets no further patients; the fractions of the
+    others are scaled up to one.
+
+    Args:
+        patients: Patient keys.
+        given: Split of the patients that have one.
+        fractions: As for :func:`split_patients`.
+        seed: As for :func:`split_patients`.
+
+    Raises:
+        ValueError: The fractions are not shares of one, or leave no split to assign.
+
+    Example:
+        >>> assign_splits(["a", "b", "c"], {"a": "test"}, fractions=(0.8, 0.0, 0.2))
+        {'a': 'test', 'b': 'train', 'c': 'train'}
+    """
+    split_patients((), fractions=fractions)
+    everyone = set(patients)
+    taken = {given[patient] for patient in everyone if patient in given}
+    shares = [
+        0.0 if name in taken else share
+        for name, share in zip(SPLITS, fractions, strict=True)
+    ]
+    rest = everyone - set(given)
+    found = {patient: given[patient] for patient in everyone if patient in given}
+    if rest and not sum(shares):
+        raise ValueError(
+            "fractions must leave a share for the patients without a split. "
+            f"Received: fractions={fractions}, with {sorted(taken)} given"
+        )
+    if rest:
+        train, validation, test = (share / sum(shares) for share in shares)
+        found |= split_patients(rest, fractions=(train, validation, test), seed=seed)
+    return dict(sorted(found.items()))
 
 
 def check_no_leak(patients_and_splits: Iterable[tuple[str, str]]) -> None:
