@@ -239,6 +239,9 @@ def _series_dataset(volume: Volume, coding: _Coding, patient_id: str) -> Dataset
     if facts.contrast_agent:
         dataset.ContrastBolusAgent = facts.contrast_agent
     dataset.KVP = _decimal(facts.tube_voltage_kvp)
+    if facts.ecg_gated is not None:
+        technique = "PROSPECTIVE" if facts.ecg_gated else "NONE"
+        dataset.CardiacSynchronizationTechnique = technique
     if facts.convolution_kernel:
         dataset.ConvolutionKernel = facts.convolution_kernel
     dataset.SliceThickness = _decimal(facts.slice_thickness_mm)
