@@ -28,8 +28,12 @@ def tell(text: str) -> None:
             sys.stderr.flush()
 
 
-def print_result(text: str, directory: Path) -> None:
+def print_result(text: str, directory: Path | None = None) -> None:
     """Write to standard output whatever its encoding is; none where it is closed.
+
+    Args:
+        text: What to write.
+        directory: Where the same stands, None where it stands nowhere else.
 
     Raises:
         ResourceError: ``STDOUT``, the text did not get out, as on a full disk or into
@@ -47,10 +51,13 @@ def print_result(text: str, directory: Path) -> None:
         sys.stdout = None
         raise ResourceError(
             "STDOUT",
-            "The results are written, but standard output took no text "
+            ("" if directory is None else "The results are written, but ")
+            + "standard output took no text "
             f"({error.strerror or type(error).__name__}).",
             path=directory,
-            hint="The same figures stand in the folder.",
+            hint="Is the disk full, or the pipe closed?"
+            if directory is None
+            else "The same figures stand in the folder.",
         ) from error
 
 

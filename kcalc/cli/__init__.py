@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from kcalc._version import NOTICE, __version__
-from kcalc.cli import phantom, prepare, score
+from kcalc.cli import doctor, inspect, phantom, prepare, score
 from kcalc.errors import EXIT_OK, EXIT_RESOURCE, EXIT_USAGE, KcalcError
 from kcalc.terminal import tell
 
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"kcalc {__version__}. {NOTICE}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (score, prepare, phantom):
+    for command in (inspect, score, prepare, phantom, doctor):
         command.add(commands)
     return parser
 

@@ -6,6 +6,7 @@ and pydicom and nibabel are loaded when a file is read.
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any, Literal
 from kcalc.errors import InputError
 from kcalc.volume import Volume
 
-__all__ = ["read_labels", "read_volume"]
+__all__ = ["inspect_folder", "read_labels", "read_volume"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MHD_SUFFIXES = (".mhd", ".mha")
+_MODULES = {"inspect_folder": "inspection", "read_labels": "labels"}
 
 
 def read_volume(
@@ -103,8 +105,6 @@ def read_volume(
 
 
 def __getattr__(name: str) -> Any:
-    if name == "read_labels":
-        from kcalc.io.labels import read_labels
-
-        return read_labels
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"kcalc.io.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'kcalc.io' has no attribute {name!r}")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from kcalc.errors import InputError
+from kcalc.errors import InputError, UnfitError
 from kcalc.io.dicom_header import SliceHeader
 from kcalc.io.technique import has_tin_filter, is_ecg_gated, is_spectral
 from kcalc.volume import Acquisition, Finding
@@ -77,6 +77,23 @@ def given_voltage(tube_voltage_kvp: float, path: Path | None = None) -> float:
             hint="Give the tube voltage of the scan, such as 120.",
         )
     return float(tube_voltage_kvp)
+
+
+def known_voltage(tube_voltage_kvp: float | None) -> float:
+    """Return the tube voltage in kVp; refuse to score a scan where it is not known.
+
+    Raises:
+        UnfitError: ``KVP_UNKNOWN``.
+    """
+    if tube_voltage_kvp is None:
+        raise UnfitError(
+            "KVP_UNKNOWN",
+            "A score needs the tube voltage, for the calcium threshold depends on it; "
+            "the scan does not state one.",
+            hint="State it with --tube-voltage-kvp (tube_voltage_kvp=), for instance "
+            "120, if you know it.",
+        )
+    return tube_voltage_kvp
 
 
 def acquisition_findings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,11 @@ from kcalc.io.dicom_enhanced import ENHANCED_CT, frame_headers
 from kcalc.io.dicom_header import SliceHeader, read_header
 from kcalc.io.discovery import FilesFound, find_files, is_blank, quiet_pydicom
 from kcalc.volume import Finding
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done and steps to do."""
+
+_FILES_A_STEP = 64
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,12 @@ class FolderHeaders:
                 raise self._broken_homes[home]
 
 
-def read_folder_headers(root: Path) -> FolderHeaders:
+def read_folder_headers(root: Path, progress: Progress | None = None) -> FolderHeaders:
     """Return the header of every DICOM object under a folder, or of one file.
+
+    Args:
+        root: The folder, searched with its subfolders, or the file.
+        progress: Called with what is being done, files done and files to do.
 
     Raises:
         InputError: ``NOT_FOUND`` or ``UNREADABLE``, of the folder itself.
@@ -70,7 +79,9 @@ def read_folder_headers(root: Path) -> FolderHeaders:
     other: list[Path] = []
     found = find_files(root)
     with quiet_pydicom():
-        for path in found.files:
+        for number, path in enumerate(found.files):
+            if progress is not None and number % _FILES_A_STEP == 0:
+                progress("Reading headers", number, len(found.files))
             try:
                 header = read_header(path)
                 if header is None:

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from kcalc.errors import UnfitError, UsageError
+from kcalc.errors import UsageError
+from kcalc.io.acquisition import known_voltage
 from kcalc.scoring import (
     TARGETS,
     ScoringRule,
@@ -138,7 +139,6 @@ def rule_for_beam(
         UnfitError: ``KVP_UNKNOWN``, or ``KVP_RANGE`` where no adapted threshold exists.
         InputError: ``KEV_RANGE``, or ``RULE_NOT_ADAPTABLE``.
     """
-    voltage = acquisition.tube_voltage_kvp
     if options.kev is not None:
         adapted = kev_adapted(rule, options.kev)
         message = (
@@ -147,14 +147,7 @@ def rule_for_beam(
             "one at 120 kVp."
         )
         return adapted, [Finding("KEV", message, "warning")]
-    if voltage is None:
-        raise UnfitError(
-            "KVP_UNKNOWN",
-            "A score needs the tube voltage, for the calcium threshold depends on it; "
-            "the scan does not state one.",
-            hint="State it with --tube-voltage-kvp (tube_voltage_kvp=), for instance "
-            "120, if you know it.",
-        )
+    voltage = known_voltage(acquisition.tube_voltage_kvp)
     obstacle = adaptation_obstacle(acquisition)
     if not options.kvp_adapted:
         if not acquisition.spectral:
