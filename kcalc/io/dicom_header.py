@@ -59,7 +59,7 @@ _INTEGER_KEYWORDS = (
     *("PixelRepresentation", "SamplesPerPixel"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 )
-_DOUBLE_KEYWORDS = frozenset({"NominalPercentageOfCardiacPhase"})
+_REAL_KEYWORDS = frozenset({"NominalPercentageOfCardiacPhase"})
 _MAX_TEXT = 256
 
 
@@ -253,8 +253,8 @@ def _values(dataset: Any) -> tuple[dict[str, str], dict[str, int]]:
     for keyword, tag in _tags(_TEXT_KEYWORDS):
         if tag in elements:
             value = elements[tag].value
-            if keyword in _DOUBLE_KEYWORDS and isinstance(value, bytes):
-                value = _as_double(elements[tag])
+            if keyword in _REAL_KEYWORDS and isinstance(value, bytes):
+                value = _as_real(elements[tag])
             value = as_text(value)
             if value:
                 # Most values are the same in all slices of a series.
@@ -297,12 +297,13 @@ def as_text(value: Any) -> str:
     return decoded.strip()
 
 
-def _as_double(element: Any) -> float | None:
-    """Return an FD value, or None where there is none."""
-    if len(element.value) < 8:
+def _as_real(element: Any) -> float | None:
+    """Return an FL or FD value, or None where there is none."""
+    kind = {4: "f", 8: "d"}.get(len(element.value))
+    if kind is None:
         return None
     order = "<" if element.is_little_endian else ">"
-    return float(struct.unpack(order + "d", element.value[:8])[0])
+    return float(struct.unpack(order + kind, element.value)[0])
 
 
 def _as_integer(element: Any, *, signed: bool) -> int | None:
