@@ -10,7 +10,7 @@ from pathlib import Path
 from kcalc.errors import InputError
 from kcalc.io.dicom_enhanced import ENHANCED_CT, frame_headers
 from kcalc.io.dicom_header import SliceHeader, read_header
-from kcalc.io.discovery import FilesFound, find_files, is_blank, quiet_pydicom
+from kcalc.io.discovery import FilesFound, is_blank, quiet_pydicom, walk_files
 from kcalc.volume import Finding
 
 Progress = Callable[[str, int, int], None]
@@ -77,7 +77,7 @@ def read_folder_headers(root: Path, progress: Progress | None = None) -> FolderH
     headers: list[SliceHeader] = []
     broken: list[tuple[Path, InputError]] = []
     other: list[Path] = []
-    found = find_files(root)
+    found = walk_files(root)
     with quiet_pydicom():
         for number, path in enumerate(found.files):
             if progress is not None and number % _FILES_A_STEP == 0:

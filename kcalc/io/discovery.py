@@ -66,7 +66,21 @@ class FilesFound(NamedTuple):
         return findings
 
 
-def find_files(path: Path) -> FilesFound:
+def find_files(path: Path) -> list[Path]:
+    """Return every regular file under a folder, sorted; a file gives itself.
+
+    As :func:`walk_files`, for work that must see all of a folder.
+
+    Raises:
+        InputError: ``NOT_FOUND``, or ``UNREADABLE`` of any folder.
+    """
+    found = walk_files(path)
+    if found.unreadable:
+        raise unreadable_folder(found.unreadable[0], None)
+    return found.files
+
+
+def walk_files(path: Path) -> FilesFound:
     """Return every regular file under a folder; a file gives itself.
 
     Links to folders are not followed, so a loop of links ends. What cannot be listed
@@ -134,13 +148,14 @@ def mode_of(path: Path) -> int:
     return mode
 
 
-def unreadable_folder(path: Path, error: OSError) -> InputError:
+def unreadable_folder(path: Path, error: OSError | None) -> InputError:
     """Return the refusal of a folder that cannot be listed."""
+    why = "" if error is None else f" ({type(error).__name__})"
     return InputError(
         "UNREADABLE",
-        f"the folder cannot be listed ({type(error).__name__}).",
+        f"a folder or link cannot be read{why}.",
         path=path,
-        hint="Give read permission.",
+        hint="Give read permission or remove it from the input.",
     )
 
 

@@ -154,7 +154,7 @@ def label_objects(folder: Path) -> list[Path]:
     """Return the DICOM SEG and RTSTRUCT objects of a folder and its subfolders."""
     return [
         path
-        for path in discovery.find_files(folder).files
+        for path in discovery.find_files(folder)
         if _sop_class(path) in LABEL_CLASSES
     ]
 
