@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +15,26 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_factory import ct_slice, write_series
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_dicom_enhanced import write_enhanced
 
 from kcalc import calcium_score, cli
-from kcalc.errors import InputError
+from kcalc.errors import InputError, ResourceError
 from kcalc.geometry import Geometry
-from kcalc.io import read_volume
+from kcalc.io import read_labels, read_volume
 from kcalc.io.dicom_identity import read_identity
+from kcalc.io.discovery import quiet_pydicom
 from kcalc.io.nifti import read_mask, write_nifti
-from kcalc.report import dicom_sr, score_record
+from kcalc.report import (
+    check_dicom_source,
+    dicom_seg,
+    dicom_sr,
+    score_record,
+    segments_of,
+)
 from kcalc.scoring import RULES
-from kcalc.volume import SourceFrame, Volume
+from kcalc.volume import Acquisition, SourceFrame, Volume
 from kcalc.workflow import ScanResult, score_scan
 
 ORIENTATIONS = {
@@ -343,6 +353,62 @@ def test_the_segmentation_scores_the_same_when_given_as_a_mask(
     assert not codes & {"LABEL_SERIES", "LABEL_UNKNOWN"}
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 5), st.integers(1, 9), st.integers(1, 9)),
+    turns=st.tuples(*(st.floats(-3.1, 3.1) for _ in range(3))),
+    spacing_mm=st.tuples(*(st.floats(0.3, 5.0) for _ in range(3))),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_mask_in_any_pose_survives_the_way_out_and_back(
+    shape: tuple[int, int, int],
+    turns: tuple[float, float, float],
+    spacing_mm: tuple[float, float, float],
+    seed: int,
+) -> None:
+    from scipy.spatial.transform import Rotation
+
+    affine = np.eye(4)
+    turned = Rotation.from_euler("xyz", turns).as_matrix()
+    affine[:3, :3] = turned[:, [2, 1, 0]] * spacing_mm
+    affine[:3, 3] = (-12.5, 7.25, 300.125)
+    geometry = Geometry(shape, affine)
+    frames = tuple(
+        SourceFrame(
+            Path("a.dcm"),
+            "1.2.840.10008.5.1.4.1.1.2",
+            f"1.2.3.{k + 1}",
+            tuple(geometry.index_to_mm((k, 0, 0)).tolist()),
+        )
+        for k in range(shape[0])
+    )
+    facts = Acquisition(
+        study_uid="1.2.4", series_uid="1.2.5", frame_of_reference_uid="1.2.6"
+    )
+    volume = Volume(np.zeros(shape, np.int16), geometry, "HU", facts, frames=frames)
+    mask = np.random.default_rng(seed).integers(0, 10, shape).astype(np.uint8)
+    mask[0, 0, 0] = 3
+    check_dicom_source(volume, "a")
+    segments = segments_of(mask, by_vessel=True)
+    with quiet_pydicom(), tempfile.TemporaryDirectory() as folder:
+        seg = dicom_seg(volume, mask, segments, model=None)
+        seg.save_as(Path(folder) / "seg.dcm", enforce_file_format=True)
+        labels = read_labels(Path(folder) / "seg.dcm", volume)
+    np.testing.assert_array_equal(labels.array, mask)
+
+
+def test_a_failure_while_dicom_is_written_leaves_no_result(
+    series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kcalc.workflow.dicom.dicom_sr", full)
+    with pytest.raises(ResourceError, match="DISK_FULL"):
+        score_dicom(series, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_segmentation_equals_the_mask_file(series: Path, tmp_path: Path) -> None:
     result = score_dicom(series, tmp_path / "out")
     seg = pydicom.dcmread(tmp_path / "out" / "seg.dcm")
@@ -590,8 +656,6 @@ def test_a_tilted_scan_is_scored_and_segmented_on_its_stored_frames(
 
 def test_frames_that_lie_elsewhere_than_the_grid_are_refused(series: Path) -> None:
     from dataclasses import replace
-
-    from kcalc.report import check_dicom_source
 
     volume = read_volume(series)
     check_dicom_source(volume, series)
