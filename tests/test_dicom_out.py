@@ -697,8 +697,8 @@ def test_phi_keep_without_dicom_is_refused_on_the_command_line(
     series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["score", "-i", str(series), "-o", str(tmp_path / "out")]
-    assert cli.main([*arguments, "--phi", "keep"]) == 3
-    assert "--phi keep is for the DICOM outputs" in capsys.readouterr().err
+    assert cli.main([*arguments, "--phi", "keep"]) == 2
+    assert "identifiers are kept in the DICOM outputs alone" in capsys.readouterr().err
 
 
 def test_phi_is_either_removed_or_kept(series: Path, tmp_path: Path) -> None:

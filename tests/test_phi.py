@@ -175,6 +175,11 @@ def _cut(ds: Dataset, index: int) -> None:
     ds.PixelData = ds.PixelData[:100]
 
 
+def marked_and_cut(ds: Dataset, index: int) -> None:
+    marked(ds, index)
+    _cut(ds, index)
+
+
 DEFECTS: dict[str, Edit] = {
     "GEOM_POSITION": _set("ImagePositionPatient", "x\\y\\z"),
     "GEOM_SPACING": _set("PixelSpacing", "0,5\\0,5"),
@@ -271,6 +276,36 @@ def test_a_mask_in_dicom_leaves_no_trace(
     if not cut:
         for name, content in written(case / "again").items():
             assert traces(content) == [], name
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_case_store_of_marked_scans_leaves_no_trace(
+    case: Path,
+    broken: bool,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in range(4):
+        folder = case / "cases" / f"c{number}__1"
+        volume = read_volume(case / "series")
+        write_series(
+            folder / "image",
+            scan_hu(),
+            series_uid=f"1.2.7.{number}",
+            edit=marked_and_cut if broken and number == 2 else marked,
+        )
+        write_nifti(folder / "label.nii.gz", volume.array >= 130, volume.geometry)
+    caplog.set_level(logging.DEBUG)
+    out = case / "store"
+    out.mkdir()
+    arguments = ["prepare", "-i", str(case / "cases"), "-o", str(out / "s.h5")]
+    options = ["--format", "folders", "--labels", "plain", "--json", "--debug"]
+    code = cli.main([*arguments, *options])
+    assert (code == 0, (out / "s.h5").exists()) == (not broken, not broken)
+    told = capfd.readouterr()
+    assert traces(told.out + told.err + caplog.text) == []
+    for name, content in written(out).items():
+        assert traces(name) + traces(content) == [], name
 
 
 def test_debug_names_an_unforeseen_error_but_not_its_text(

@@ -154,13 +154,6 @@ def _run(options: argparse.Namespace) -> None:
             "--labels says what the labels of a mask mean; no --mask was given.",
             hint="Give --mask, or leave out --labels.",
         )
-    if options.phi == "keep" and not options.dicom:
-        raise InputError(
-            "PHI",
-            "--phi keep is for the DICOM outputs, which --dicom asks for; no other "
-            "output ever holds an identifier.",
-            hint="Give --dicom, or leave out --phi.",
-        )
     with progress_on_stderr() as progress:
         result = score_scan(
             options.input,

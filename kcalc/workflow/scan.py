@@ -204,6 +204,12 @@ def score_scan(
             f"DICOM results are of coronary calcium; the target {target.name} has none "
             "(leave out --dicom).",
         )
+    if phi == "keep" and not dicom:
+        raise UsageError(
+            "OPTIONS",
+            "identifiers are kept in the DICOM outputs alone; ask for those too "
+            "(dicom=True, --dicom) or leave out phi (--phi).",
+        )
     if model is not None and mask_path is not None:
         raise ValueError("Give a model or a mask_path, not both.")
     if mask_labels is not None and mask_path is None:
