@@ -290,7 +290,7 @@ def test_a_case_store_of_marked_scans_leaves_no_trace(
         volume = read_volume(case / "series")
         write_series(
             folder / "image",
-            scan_hu(),
+            scan_hu() + np.int16(number),
             series_uid=f"1.2.7.{number}",
             edit=marked_and_cut if broken and number == 2 else marked,
         )
