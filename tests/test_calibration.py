@@ -203,3 +203,21 @@ def test_a_region_reaches_a_margin_round_a_lesion_and_the_next_slices():
     # 1 mm is two pixels: a disk of 13 pixels, in three slices.
     assert region.sum(axis=(1, 2)).tolist() == [0, 13, 13, 13, 0]
     assert region[1, 4].tolist() == [c in (2, 3, 4, 5, 6) for c in range(9)]
+
+
+# --- the real scan of the QRM phantom
+
+
+@pytest.mark.data
+def test_rods_of_the_real_phantom_give_the_published_factor(test_data):
+    # FQM printed 0.7220477 for this series, from disks of 14 pixels in the rod at the
+    # middle of the insert and in the water rod 23 mm off, opposite the 200 mg inserts.
+    scan = kcalc.read_volume(test_data / "qrm-phantom" / "dicom").array
+    rows, columns = np.ogrid[:512, :512]
+    rois = np.zeros(scan.shape, np.uint8)
+    for label, row, column in ((1, 220, 257), (2, 181, 230.6)):
+        disk = (rows - row) ** 2 + (columns - column) ** 2 <= 14**2
+        rois[31:34, disk] = label
+    calibration = rod_calibration(scan, rois)
+    assert calibration.mg_per_ml_per_hu == pytest.approx(0.7220477, rel=0.01)
+    assert calibration.warning == ""
