@@ -103,7 +103,7 @@ def test_aorta_is_told_apart_and_in_no_risk_class(series, by_label):
     assert "EXTRACORONARY" in codes(result)
     assert "of it coronary 24.0" in result.record["finding_text"]
     report = (series.parent / "out" / "report.html").read_text()
-    assert "<td>aorta</td><td>Agatston 12.0, 12.0 mm3, 1 lesions</td>" in report
+    assert "<td>aorta</td><td>Agatston 12.0, 12.0 mm³, 1 lesion</td>" in report
 
 
 def test_calcium_goes_to_the_nearest_vessel_within_the_stated_distance(
@@ -384,6 +384,23 @@ def test_percentile_of_the_user_s_table(series, plain, tmp_path):
         "between the 75th and the 90th percentile (age 55, female)"
         in (result.record["finding_text"])
     )
+
+
+def test_percentiles_read_as_ordinals():
+    from kcalc.report.finding import percentile_words
+
+    person = {"age": 50.0, "sex": "male", "group": "b"}
+    words = [
+        percentile_words(person | {"above": above, "at_most": at_most})
+        for above, at_most in ((1, 2), (0, 23), (12, 97.5), (91, 100))
+    ]
+    assert [word.partition(" (")[0] for word in words] == [
+        "between the 1st and the 2nd percentile",
+        "at or below the 23rd percentile",
+        "between the 12th and the 97.5th percentile",
+        "above the 91st percentile",
+    ]
+    assert words[0].endswith("(age 50, male, b)")
 
 
 def test_an_age_outside_the_table_is_refused(series, plain, tmp_path):

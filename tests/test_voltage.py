@@ -20,6 +20,8 @@ from kcalc.scoring import (
     rule,
 )
 from kcalc.volume import Acquisition
+from kcalc.workflow import ScoreOptions
+from kcalc.workflow.options import rule_for_beam
 
 AGATSTON = rule("agatston_1990")
 
@@ -220,3 +222,42 @@ def test_technique_is_read_from_the_attributes_that_tell_it(
     write_series(tmp_path, edit=change)
     facts = read_volume(tmp_path).acquisition
     assert (facts.ecg_gated, facts.tin_filter, facts.spectral) == expected
+
+
+# --- what kcalc score does with it
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "codes"),
+    [
+        ({"tube_voltage_kvp": 120.0}, "agatston_1990", []),
+        ({"tube_voltage_kvp": 100.0}, "agatston_1990_kvp_adapted", []),
+        (
+            {"tube_voltage_kvp": 100.0, "convolution_kernel": "Sa36f"},
+            "agatston_1990",
+            ["KVP_NOT_ADAPTED"],
+        ),
+        (
+            {"tube_voltage_kvp": 120.0, "convolution_kernel": "Sa36f"},
+            "agatston_1990",
+            [],
+        ),
+        (
+            {"tube_voltage_kvp": 120.0, "spectral": True},
+            "agatston_1990",
+            ["KVP_NOT_ADAPTED"],
+        ),
+    ],
+)
+def test_an_adapted_rule_is_given_where_it_may_be(facts, name, codes):
+    chosen, findings = rule_for_beam(
+        AGATSTON, ScoreOptions(kvp_adapted=True), Acquisition(**facts)
+    )
+    assert (chosen.name, [finding.code for finding in findings]) == (name, codes)
+
+
+def test_a_spectral_image_without_its_energy_is_warned_of():
+    facts = Acquisition(tube_voltage_kvp=120.0, spectral=True)
+    chosen, (finding,) = rule_for_beam(AGATSTON, ScoreOptions(), facts)
+    assert (chosen, finding.code) == (AGATSTON, "SPECTRAL")
+    assert "--kev" in finding.message

@@ -16,6 +16,7 @@ NON_STANDARD_WORDS: Mapping[str, str] = {
     "GEOM_GAP": "missing slices interpolated",
     "GEOM_RESAMPLED": "slices resampled",
     "LOSSY": "irreversible compression",
+    "CONTRAST": "contrast medium",
 }
 """What each code of :mod:`kcalc.scoring.standard` means, in a few words."""
 
@@ -58,10 +59,18 @@ def percentile_words(found: Mapping[str, Any]) -> str:
     people += f", {found['group']}" if found["group"] else ""
     above, at_most = found["above"], found["at_most"]
     if at_most >= 100:
-        return f"above the {above:g}th percentile ({people})"
+        return f"above the {_nth(above)} percentile ({people})"
     if above <= 0:
-        return f"at or below the {at_most:g}th percentile ({people})"
-    return f"between the {above:g}th and the {at_most:g}th percentile ({people})"
+        return f"at or below the {_nth(at_most)} percentile ({people})"
+    return f"between the {_nth(above)} and the {_nth(at_most)} percentile ({people})"
+
+
+def _nth(number: float) -> str:
+    """Return a number as an ordinal, such as 1st, 12th or 97.5th."""
+    text = f"{number:g}"
+    if text.endswith(("11", "12", "13")) or "." in text:
+        return f"{text}th"
+    return text + {"1": "st", "2": "nd", "3": "rd"}.get(text[-1], "th")
 
 
 def _scan(record: Mapping[str, Any]) -> str:
@@ -108,7 +117,7 @@ def _lesions(record: Mapping[str, Any]) -> str:
     by_vessel = ", ".join(
         f"{name} {total[key]:.1f}{unit}" for name, total in vessels.items()
     )
-    return f"{text}; {by_vessel}."
+    return f"{text}. By vessel: {by_vessel}."
 
 
 def _classes(record: Mapping[str, Any]) -> str:

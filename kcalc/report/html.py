@@ -130,17 +130,16 @@ def _paragraph(record: Mapping[str, Any]) -> str:
 def _further(record: Mapping[str, Any]) -> str:
     rows = list(further_numbers(record))
     source = record["vessel_map"] or {}
-    near = (
-        f", nearest within {source['max_distance_mm']:g} mm"
-        if "max_distance_mm" in source
-        else ""
-    )
+    if "max_distance_mm" in source:
+        rows.append(("Vessels", f"nearest within {source['max_distance_mm']:g} mm"))
     for name, total in (record["per_vessel"] or {}).items():
         score = total["agatston"]
         agatston = "" if score is None else f"Agatston {score:.1f}, "
         mass = "" if total["mass_mg"] is None else f", {total['mass_mg']:.2f} mg"
-        words = f"{agatston}{total['volume_mm3']:.1f} mm3{mass}, "
-        rows.append((name, f"{words}{total['num_lesions']} lesions{near}"))
+        count = total["num_lesions"]
+        lesions = f"{count} lesion{'' if count == 1 else 's'}"
+        volume = f"{total['volume_mm3']:.1f} mm³"
+        rows.append((name, f"{agatston}{volume}{mass}, {lesions}"))
     note = record["target"]["note"]
     remark = f'<p class="note">{escape(note)}</p>' if note else ""
     if not rows and not note:

@@ -56,8 +56,9 @@ def score_record(
 ) -> dict[str, Any]:
     """Return all that is known of a result, as plain values for JSON.
 
-    It holds no date, no path and nothing of the patient, so that the same input gives
-    the same bytes and a result can be passed on.
+    It holds no date, no path and nothing of the patient but the age, sex and group that
+    the caller gave for a percentile or a cut-off, so that the same input gives the same
+    bytes and a result can be passed on.
 
     Args:
         score: The score.

@@ -22,7 +22,7 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
             *_volume_and_mass(record),
             ("Lesions", record["num_lesions"]),
             *_vessels(record),
-            *_further(record),
+            *further_numbers(record),
             ("Rule", f"{record['rule']['name']}: {record['rule']['description']}"),
             *_grid(record),
         )
@@ -40,7 +40,7 @@ def further_numbers(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     rows = []
     if record["volume_isotropic_mm3"] is not None:
-        rows.append(("Isotropic volume", f"{record['volume_isotropic_mm3']:.1f} mm3"))
+        rows.append(("Isotropic vol.", f"{record['volume_isotropic_mm3']:.1f} mm3"))
     if record["percentile"] is not None:
         rows.append(("Percentile", percentile_words(record["percentile"])))
     ordinal = record["ordinal"]
@@ -120,10 +120,6 @@ def _vessels(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "max_distance_mm" in source:
         text += f" (nearest within {source['max_distance_mm']:g} mm)"
     return [("Vessels", text)]
-
-
-def _further(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return further_numbers(record)
 
 
 def _grid(record: Mapping[str, Any]) -> list[tuple[str, str]]:

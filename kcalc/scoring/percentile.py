@@ -99,8 +99,12 @@ def read_percentile_table(path: str | os.PathLike[str]) -> tuple[PercentileRow, 
             hint="Save the table as CSV in UTF-8.",
         ) from None
     reader = csv.DictReader(text.splitlines())
-    columns = [name.strip().lower() for name in reader.fieldnames or ()]
+    try:
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error:
+        raise _bad_table("it must be a CSV file", source) from None
     reader.fieldnames = columns
+    unknown = [n for n in columns if n[:1] == "p" and not _PERCENTILE.fullmatch(n)]
     percentiles = sorted(
         (float(found[1]), name)
         for name in columns
@@ -115,6 +119,12 @@ def read_percentile_table(path: str | os.PathLike[str]) -> tuple[PercentileRow, 
         raise _bad_table(
             "it must have the columns sex, age_from, age_to and some p<number>, each "
             f"once; it has {len(columns)} columns",
+            source,
+        )
+    if unknown:
+        raise _bad_table(
+            f"percentiles are columns p1 to p99; {len(unknown)} begin like one and are "
+            "none",
             source,
         )
     try:
@@ -182,9 +192,9 @@ def percentile(
             span = f" For this sex it has ages {low:g} to {high:g}."
         raise InputError(
             "PERCENTILE_RANGE",
-            f"the percentile table must have one row for the person; it has "
-            f"{len(found)} for age {age:g}, {sex}, group {name or 'none'}.{span} Its "
-            f"groups: {', '.join(group or 'none' for group in groups)}.",
+            "the percentile table must have one row for the age, sex and group given; "
+            f"it has {len(found)}.{span} Its groups: "
+            f"{', '.join(group or 'none' for group in groups)}.",
             hint="Nothing is guessed outside the table; leave the percentile out.",
         )
     row = found[0]

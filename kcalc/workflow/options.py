@@ -19,6 +19,7 @@ from kcalc.scoring import (
 )
 from kcalc.scoring.calibration import ROD_DENSITY_MG_PER_ML
 from kcalc.scoring.percentile import SEXES, Sex
+from kcalc.scoring.rules import STANDARD_TUBE_VOLTAGE_KVP
 from kcalc.scoring.vessels import DEFAULT_DISTANCE_MM
 from kcalc.volume import Acquisition, Finding
 
@@ -148,7 +149,6 @@ def rule_for_beam(
         )
         return adapted, [Finding("KEV", message, "warning")]
     voltage = known_voltage(acquisition.tube_voltage_kvp)
-    obstacle = adaptation_obstacle(acquisition)
     if not options.kvp_adapted:
         if not acquisition.spectral:
             return rule, []
@@ -157,6 +157,10 @@ def rule_for_beam(
             f"{voltage:g} kVp; give its photon energy with --kev."
         )
         return rule, [Finding("SPECTRAL", message, "warning")]
+    kernel_alone = not (acquisition.tin_filter or acquisition.spectral)
+    if kernel_alone and abs(voltage - STANDARD_TUBE_VOLTAGE_KVP) <= 0.5:
+        return rule, []  # no kernel changes what 120 kVp is
+    obstacle = adaptation_obstacle(acquisition)
     if obstacle is not None:
         message = f"Thresholds were not adapted to the scan, for {obstacle}."
         return rule, [Finding("KVP_NOT_ADAPTED", message, "warning")]
