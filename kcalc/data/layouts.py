@@ -72,7 +72,7 @@ def find_cases(root: Path, layout: str | None = None) -> tuple[str, list[CaseFil
             "NOT_FOUND", "there is no such folder.", path=root, hint="Check -i."
         )
     fitting = [layout] if layout else [name for name in LAYOUTS if _fits(root, name)]
-    if not fitting and any(find_files(folder).files for folder in _folders(root)):
+    if not fitting and any(find_files(folder) for folder in _folders(root)):
         fitting = ["dicom"]
     if len(fitting) > 1:
         raise InputError(
@@ -100,7 +100,7 @@ def _fits(root: Path, layout: str) -> bool:
     if layout == "coca":
         return _coca_root(root) is not None
     if layout == "orcascore":
-        return any(_ORCASCORE.fullmatch(path.name) for path in find_files(root).files)
+        return any(_ORCASCORE.fullmatch(path.name) for path in find_files(root))
     if layout == "folders":
         return any(_image_in(folder) for folder in _folders(root))
     return False  # dicom is what is left
@@ -171,7 +171,7 @@ def _coca_cases(root: Path) -> Iterator[CaseFiles]:
 
 def _orcascore_cases(root: Path) -> Iterator[CaseFiles]:
     found: dict[str, dict[str, list[Path]]] = {}
-    for path in find_files(root).files:
+    for path in find_files(root):
         match = _ORCASCORE.fullmatch(path.name)
         if match and not path.name.startswith("."):
             parts = found.setdefault(match.group(1).upper(), {"CTI": [], "R": []})

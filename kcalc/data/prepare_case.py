@@ -137,7 +137,7 @@ def _fingerprint(files: CaseFiles, root: Path, options: CaseOptions) -> str:
 def _read_with(source: Path, root: Path) -> list[Path]:
     """Return the files that reading a source reads: a MetaImage's data file too."""
     if source.is_dir():
-        return find_files(source).files
+        return find_files(source)
     beside = source.parent.glob(f"{glob.escape(source.stem)}.*")
     named = root / DATASET_FILE
     return sorted({source, *beside}) + ([named] if named.is_file() else [])
