@@ -349,6 +349,13 @@ def test_slices_outside_the_protocol_are_warned_of(thickness, spacing, warned):
     assert [warned in text for text in score.warnings] == ([True] if warned else [])
 
 
+def test_an_acquisition_off_the_standard_is_named_by_its_codes():
+    assert score_with(tube_voltage_kvp=120).non_standard_acquisition == ()
+    score = score_with(tube_voltage_kvp=100, slice_thickness_mm=5.0)
+    assert score.non_standard_acquisition == ("KVP", "PROTOCOL")
+    assert score.to_dict()["non_standard_acquisition"] == ["KVP", "PROTOCOL"]
+
+
 def test_a_mask_without_any_lesion_is_warned_of():
     scan = scan_with((2, 5, 5, 5, 7, 150))
     score = kcalc.calcium_score(scan, scan > 0, SPACING_MM)

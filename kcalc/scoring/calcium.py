@@ -25,6 +25,7 @@ from kcalc.scoring.lesions import (
 from kcalc.scoring.mass import check_calibration
 from kcalc.scoring.risk import cac_drs, risk_category
 from kcalc.scoring.rules import ScoringRule
+from kcalc.scoring.standard import non_standard
 
 _OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
 
@@ -101,6 +102,14 @@ class CalciumScore:
         num_vessels = None if UNASSIGNED in positive else len(positive - _OTHER_NAMES)
         return cac_drs(self.coronary_agatston, num_vessels)
 
+    @property
+    def non_standard_acquisition(self) -> tuple[str, ...]:
+        """Codes of the warnings that make the acquisition non-standard.
+
+        What a score cannot know, ECG gating and a cut heart, ``kcalc score`` adds.
+        """
+        return non_standard(warning.partition(":")[0] for warning in self.warnings)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values ready for JSON, the rule in words too."""
         vessels = self.per_vessel
@@ -111,6 +120,7 @@ class CalciumScore:
             "mass_mg": self.mass_mg,
             "risk_category": self.risk_category,
             "cac_drs": self.cac_drs,
+            "non_standard_acquisition": list(self.non_standard_acquisition),
             "num_lesions": self.num_lesions,
             "lesions": [lesion.to_dict() for lesion in self.lesions],
             "per_vessel": None

@@ -124,7 +124,7 @@ def _samples_in_gap(
     pair_hu: npt.NDArray[Any], lesion: BoolArray, shares: list[float], rule: ScoringRule
 ) -> int:
     """Count the samples of one gap; a last slice alone is a gap with one end."""
-    pixels = np.nonzero(lesion.any(axis=0))
+    pixels = np.divmod(np.flatnonzero(lesion[0] | lesion[-1]), lesion.shape[2])
     low_hu = pair_hu[0][pixels].astype(np.float64)
     high_hu = pair_hu[-1][pixels].astype(np.float64)
     in_low, in_high = lesion[0][pixels], lesion[-1][pixels]

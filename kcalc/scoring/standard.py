@@ -7,9 +7,12 @@ whole heart. A score of another scan stands with the word "non-standard acquisit
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from kcalc.scoring.calcium import CalciumScore
 from kcalc.volume import Finding, Volume
+
+if TYPE_CHECKING:
+    from kcalc.scoring.calcium import CalciumScore
 
 NON_STANDARD_CODES = (
     *("KVP", "KEV", "SPECTRAL", "KVP_NOT_ADAPTED", "PROTOCOL", "NOT_GATED", "FOV"),
