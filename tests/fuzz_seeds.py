@@ -1,0 +1,248 @@
+"""Small good files of every format, for the fuzzer to damage.
+
+Each writer fills a folder and returns the file to damage and what reads it.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from dicom_factory import body_hu, write_series
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+from test_dicom_enhanced import write_enhanced
+
+import kcalc
+from kcalc.geometry import Geometry
+from kcalc.io.nifti import read_mask, write_nifti
+
+Written = tuple[Path, Callable[[], object]]
+
+GEOMETRY = Geometry.axial((3, 12, 12), (3.0, 0.5, 0.5))
+
+
+def small_hu(num_slices: int = 3) -> np.ndarray:
+    """Return the smallest body that is accepted."""
+    return body_hu(num_slices, 12)
+
+
+def series(folder: Path, edit: Callable[[FileDataset, int], None]) -> Written:
+    """Write two slices; the first is to be damaged."""
+    paths = write_series(folder, small_hu(2), edit=edit)
+    return paths[0], lambda: kcalc.read_volume(folder)
+
+
+def in_syntax(uid: str) -> Callable[[FileDataset, int], None]:
+    """Return an edit that stores the pixels in a transfer syntax."""
+
+    def edit(ds: FileDataset, index: int) -> None:
+        if uid in (JPEGLSLossless, JPEG2000Lossless, RLELossless):
+            if uid == JPEG2000Lossless:  # its encoder takes no picture below 32
+                ds.Rows = ds.Columns = 32
+                ds.PixelData = np.full((32, 32), 1064 + index, "<u2").tobytes()
+            ds.compress(uid, generate_instance_uid=False)
+        else:
+            ds.file_meta.TransferSyntaxUID = uid
+
+    return edit
+
+
+def explicit(folder: Path) -> Written:
+    return series(folder, in_syntax(ExplicitVRLittleEndian))
+
+
+def implicit(folder: Path) -> Written:
+    return series(folder, in_syntax(ImplicitVRLittleEndian))
+
+
+def big_endian(folder: Path) -> Written:
+    path, read = explicit(folder)
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    ds.PixelData = np.frombuffer(ds.PixelData, "<u2").byteswap().tobytes()
+    pydicom.dcmwrite(
+        path, ds, implicit_vr=False, little_endian=False, force_encoding=True
+    )
+    return path, read
+
+
+def deflated(folder: Path) -> Written:
+    return series(folder, in_syntax(DeflatedExplicitVRLittleEndian))
+
+
+def run_length(folder: Path) -> Written:
+    return series(folder, in_syntax(RLELossless))
+
+
+def jpeg_ls(folder: Path) -> Written:
+    return series(folder, in_syntax(JPEGLSLossless))
+
+
+def jpeg_2000(folder: Path) -> Written:
+    return series(folder, in_syntax(JPEG2000Lossless))
+
+
+def no_preamble(folder: Path) -> Written:
+    path, read = explicit(folder)
+    ds = pydicom.dcmread(path)
+    content = path.read_bytes()
+    start = content.find(b"\x08\x00", 132 + 12 + int(ds.file_meta[0x00020000].value))
+    path.write_bytes(content[start:])
+    return path, read
+
+
+def signed_with_padding(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        values = small_hu(2)[index].copy()
+        values[0] = -2000
+        ds.PixelRepresentation = 1
+        ds.RescaleIntercept = 0
+        ds.add_new("PixelPaddingValue", "SS", -2000)
+        ds.PixelData = values.astype("<i2").tobytes()
+
+    return series(folder, edit)
+
+
+def fractional_slope(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        ds.RescaleSlope = "1.5" if index else "0.5"
+        ds.RescaleIntercept = "-1024.25"
+
+    return series(folder, edit)
+
+
+def twelve_bits_with_overlay(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        ds.BitsStored, ds.HighBit = 12, 11
+        values = np.frombuffer(ds.PixelData, "<u2") | 0x1000
+        ds.PixelData = values.astype("<u2").tobytes()
+
+    return series(folder, edit)
+
+
+def monochrome1(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        ds.PhotometricInterpretation = "MONOCHROME1"
+
+    return series(folder, edit)
+
+
+def with_contrast(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        ds.ContrastBolusAgent = "Oral"
+        ds.ContrastBolusRoute = "ORAL"
+
+    return series(folder, edit)
+
+
+def nested(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        inner = Dataset()
+        inner.CodeMeaning = "deep"
+        for _ in range(12):
+            outer = Dataset()
+            outer.ProcedureCodeSequence = Sequence([inner])
+            inner = outer
+        inner["ProcedureCodeSequence"].is_undefined_length = True
+        ds.ProcedureCodeSequence = inner.ProcedureCodeSequence
+
+    return series(folder, edit)
+
+
+def private_tags(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        block = ds.private_block(0x0019, "KCALC FUZZ", create=True)
+        block.add_new(1, "UN", bytes(range(40)))
+        block.add_new(2, "LO", "ÄÖ\n<script>")
+        ds.SpecificCharacterSet = "ISO_IR 192"
+
+    return series(folder, edit)
+
+
+def tilted(folder: Path) -> Written:
+    def edit(ds: FileDataset, index: int) -> None:
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 0.96592583, 0.25881905]
+
+    path, _ = series(folder, edit)
+    return path, lambda: kcalc.read_volume(folder, untilt=True, resample=True)
+
+
+def localizer_beside(folder: Path) -> Written:
+    paths = write_series(folder, small_hu(3))
+    ds = pydicom.dcmread(paths[2])
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    ds.SeriesInstanceUID = "1.2.3.9"
+    ds.save_as(paths[2])
+    return paths[2], lambda: kcalc.read_volume(folder)
+
+
+def enhanced(folder: Path) -> Written:
+    path = write_enhanced(folder / "e.dcm", small_hu())
+    return path, lambda: kcalc.read_volume(path)
+
+
+def enhanced_run_length(folder: Path) -> Written:
+    path = write_enhanced(folder / "e.dcm", small_hu(), syntax=RLELossless)
+    return path, lambda: kcalc.read_volume(path)
+
+
+def enhanced_deflated(folder: Path) -> Written:
+    path = write_enhanced(
+        folder / "e.dcm", small_hu(), syntax=DeflatedExplicitVRLittleEndian
+    )
+    return path, lambda: kcalc.read_volume(path)
+
+
+def plain(folder: Path) -> Written:
+    path = write_nifti(folder / "scan.nii", small_hu(), GEOMETRY)
+    return path, lambda: kcalc.read_volume(path)
+
+
+def plain_float(folder: Path) -> Written:
+    values = small_hu().astype(np.float32) + np.float32(0.25)
+    path = write_nifti(folder / "scan.nii", values, GEOMETRY)
+    return path, lambda: kcalc.read_volume(path, untilt=True, resample=True)
+
+
+def compressed(folder: Path) -> Written:
+    path = write_nifti(folder / "scan.nii.gz", small_hu(), GEOMETRY)
+    return path, lambda: kcalc.read_volume(path)
+
+
+def stored_gzip(folder: Path) -> Written:
+    path = write_nifti(folder / "scan.nii", small_hu(), GEOMETRY)
+    content = gzip.compress(path.read_bytes(), compresslevel=0, mtime=0)
+    path = folder / "scan.nii.gz"
+    path.write_bytes(content)
+    return path, lambda: kcalc.read_volume(path)
+
+
+def nifti_mask(folder: Path) -> Written:
+    labels = (small_hu() > 130).astype(np.uint8)
+    path = write_nifti(folder / "mask.nii", labels, GEOMETRY)
+    return path, lambda: read_mask(path, GEOMETRY)
+
+
+WRITERS: Mapping[str, tuple[Callable[[Path], Written], ...]] = {
+    "dicom": (
+        *(explicit, implicit, big_endian, deflated, run_length, jpeg_ls, jpeg_2000),
+        *(no_preamble, signed_with_padding, fractional_slope, monochrome1),
+        *(twelve_bits_with_overlay, with_contrast, nested, private_tags, tilted),
+        *(localizer_beside, enhanced, enhanced_run_length, enhanced_deflated),
+    ),
+    "nifti": (plain, plain_float, compressed, stored_gzip, nifti_mask),
+}
+"""Format -> writers; the twenty of DICOM are those of fault C18."""
