@@ -52,7 +52,9 @@ def in_syntax(uid: str) -> Callable[[FileDataset, int], None]:
         if uid in (JPEGLSLossless, JPEG2000Lossless, RLELossless):
             if uid == JPEG2000Lossless:  # its encoder takes no picture below 32
                 ds.Rows = ds.Columns = 32
-                ds.PixelData = np.full((32, 32), 1064 + index, "<u2").tobytes()
+                values = np.full((32, 32), 1064 + index, "<u2")
+                values[0] = 24
+                ds.PixelData = values.tobytes()
             ds.compress(uid, generate_instance_uid=False)
         else:
             ds.file_meta.TransferSyntaxUID = uid

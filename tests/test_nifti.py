@@ -13,7 +13,7 @@ import pytest
 from dicom_factory import body_hu, write_series
 
 import kcalc
-from kcalc.errors import InputError, ResourceError
+from kcalc.errors import GeometryError, InputError, ResourceError
 from kcalc.geometry import Geometry
 from kcalc.io.nifti import read_mask, write_nifti
 
@@ -383,3 +383,30 @@ def test_the_qrm_scan_survives_the_way_through_nifti(
     np.testing.assert_allclose(
         back.geometry.affine_lps, volume.geometry.affine_lps, atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pixdim", [1, 0.5, 0.0, 3, 1, 1, 1, 1]),
+        ("pixdim", [1, -0.5, 0.5, 3, 1, 1, 1, 1]),
+        ("pixdim", [1, 0.5, 0.5, float("nan"), 1, 1, 1, 1]),
+        ("qform_code", 99),
+        ("sform_code", -1),
+    ],
+)
+def test_c14_a_header_that_nibabel_would_repair_in_silence_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], field: str, value: Any
+) -> None:
+    image = nibabel.Nifti1Image(body_hu().T, RAS)
+    image.set_sform(None, code=0)
+    path = tmp_path / "scan.nii"
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    header = nibabel.Nifti1Header(bytes(content[:348]), check=False)
+    header[field] = value
+    content[:348] = header.binaryblock
+    path.write_bytes(content)
+    with pytest.raises(GeometryError, match="NIFTI_AFFINE"):
+        kcalc.read_volume(path)
+    assert capfd.readouterr().err == ""

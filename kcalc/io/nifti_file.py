@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import logging
 import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from kcalc.io.discovery import file_size, unreadable
 from kcalc.io.grid_corrections import TILT_LIMIT_DEG
 from kcalc.io.pixel_checks import MAX_VOXELS
 
+MAX_FORM_CODE = 5
+"""Largest code of a qform or sform (nifti1.h: unknown to template space)."""
 MAX_COMPRESSION = 1032
 """Largest ratio that deflate reaches (zlib's technical details): more is a lie."""
 MIN_DETERMINANT = 0.5
@@ -46,16 +51,19 @@ def load_nifti(
             "NOT_FOUND", "there is no such file.", path=path, hint="Check its name."
         )
     try:
-        image: Any = nibabel.load(path, mmap=False)
-        with Opener(path) as file:
-            header = type(image.header).from_fileobj(file)
+        with _quiet_nibabel():
+            image: Any = nibabel.load(path, mmap=False)
+            with Opener(path) as file:
+                header = type(image.header).from_fileobj(file, check=False)
         has_orientation = bool(header["qform_code"] > 0 or header["sform_code"] > 0)
     except Exception as error:
         raise _broken(path, error) from error
     num_bytes = _check_header(path, header)
+    _check_orientation(path, header)
     try:
         if path.name.lower().endswith(".gz"):
-            image = type(image).from_bytes(_gunzip(path, num_bytes))
+            with _quiet_nibabel():
+                image = type(image).from_bytes(_gunzip(path, num_bytes))
         affine = np.asarray(image.affine, dtype=np.float64)
         values = np.asanyarray(image.dataobj)
     except (InputError, MemoryError):
@@ -113,6 +121,40 @@ def nifti_geometry(
         )
     x, y, z = shape_xyz[:3]
     return Geometry.from_affine_ras_xyz(affine_ras, (z, y, x))
+
+
+@contextlib.contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Keep nibabel from telling of its repairs: what matters of them is refused."""
+    logger = logging.getLogger("nibabel.global")
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled
+
+
+def _check_orientation(path: Path, header: Any) -> None:
+    """Refuse what nibabel would repair in silence: a spacing of 0, unknown codes."""
+    codes = int(header["qform_code"]), int(header["sform_code"])
+    pixdim = [float(value) for value in header["pixdim"][1:4]]
+    if not all(0 <= code <= MAX_FORM_CODE for code in codes):
+        raise GeometryError(
+            "NIFTI_AFFINE",
+            f"qform_code and sform_code must lie within 0 to {MAX_FORM_CODE}; received "
+            f"{codes[0]} and {codes[1]}.",
+            path=path,
+            hint=_AGAIN,
+        )
+    if codes[1] == 0 and not all(math.isfinite(v) and v > 0 for v in pixdim):
+        raise GeometryError(
+            "NIFTI_AFFINE",
+            "without an sform the spacing is pixdim, three positive numbers; received "
+            f"{', '.join(f'{value:g}' for value in pixdim)}.",
+            path=path,
+            hint=_AGAIN,
+        )
 
 
 def _check_header(path: Path, header: Any) -> int:
