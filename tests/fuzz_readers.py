@@ -32,7 +32,18 @@ MAX_SECONDS = 5.0
 MAX_GROWTH_KIB = 1 << 20
 """Memory that one process may take beyond its start: 1 GiB."""
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
-_WORDS = (b"nan", b"-1", b"0", b"1e308", b"-1e-320", b"9" * 30, b"", b"\0", b"\\", b"../")
+_WORDS = (
+    b"nan",
+    b"-1",
+    b"0",
+    b"1e308",
+    b"-1e-320",
+    b"9" * 30,
+    b"",
+    b"\0",
+    b"\\",
+    b"../",
+)
 
 
 @dataclass(frozen=True)
@@ -285,7 +296,9 @@ def main() -> int:
     parser.add_argument("--kind", action="append", default=[])
     parser.add_argument("--inputs", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "fuzz")
+    parser.add_argument(
+        "--keep", type=Path, default=Path(tempfile.gettempdir()) / "fuzz"
+    )
     arguments = parser.parse_args()
     arguments.keep.mkdir(parents=True, exist_ok=True)
     if arguments.mode == "guided":

@@ -12,6 +12,15 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from dicom_factory import body_hu, write_series
+from label_files import (
+    coca_roi,
+    rtstruct,
+    save,
+    seg,
+    square,
+    write_coca,
+    write_mhd,
+)
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -27,6 +36,7 @@ from test_dicom_enhanced import write_enhanced
 
 import kcalc
 from kcalc.geometry import Geometry
+from kcalc.io.labels import read_labels
 from kcalc.io.nifti import read_mask, write_nifti
 
 Written = tuple[Path, Callable[[], object]]
@@ -238,6 +248,104 @@ def nifti_mask(folder: Path) -> Written:
     return path, lambda: read_mask(path, GEOMETRY)
 
 
+def scan_mha(folder: Path) -> Written:
+    path = write_mhd(folder / "scan.mha", small_hu())
+    return path, lambda: kcalc.read_volume(path)
+
+
+def scan_mhd(folder: Path) -> Written:
+    path = write_mhd(folder / "scan.mhd", small_hu())
+    return path, lambda: kcalc.read_volume(path, untilt=True, resample=True)
+
+
+def compressed_mha(folder: Path) -> Written:
+    path = write_mhd(folder / "scan.mha", small_hu(), compressed=True)
+    return path, lambda: kcalc.read_volume(path)
+
+
+def labelled_scan(folder: Path) -> tuple[kcalc.Volume, np.ndarray]:
+    """Return a scan with calcium in two slices, and its labels."""
+    array = small_hu()
+    array[0, 4:7, 4:7], array[2, 7:9, 7:9] = 400, 300
+    labels = np.where(array >= 300, 2, 0).astype(np.uint8)
+    labels[:, 8, 8] = 0
+    write_series(folder / "scan", array)
+    return kcalc.read_volume(folder / "scan"), labels
+
+
+def labels_by(
+    folder: Path, write: Callable[[kcalc.Volume, np.ndarray], Path]
+) -> Written:
+    """Write labels of a scan, to be damaged and read onto it."""
+    volume, labels = labelled_scan(folder)
+    path = write(volume, labels)
+    return path, lambda: read_labels(path, volume)
+
+
+def two_rois(volume: kcalc.Volume) -> list[dict[str, object]]:
+    grid = volume.geometry
+    return [
+        coca_roi(square(3, 3, 4.0), geometry=grid, z=0),
+        coca_roi(square(6, 6), "Right Coronary Artery", geometry=grid, z=2),
+    ]
+
+
+def plist_mm(folder: Path) -> Written:
+    def write(volume: kcalc.Volume, labels: np.ndarray) -> Path:
+        first, second = two_rois(volume)
+        return write_coca(folder / "a.xml", {2: [first], 0: [second]})
+
+    return labels_by(folder, write)
+
+
+def plist_pixels(folder: Path) -> Written:
+    def write(volume: kcalc.Volume, labels: np.ndarray) -> Path:
+        return write_coca(folder / "a.xml", {2: [coca_roi(square(3, 3))]})
+
+    return labels_by(folder, write)
+
+
+def table(folder: Path) -> Written:
+    def write(volume: kcalc.Volume, labels: np.ndarray) -> Path:
+        corners = volume.geometry.index_to_mm([(0, *p) for p in square(3, 3, 4.0)])
+        lines = [f"0,LAD,{x},{y},{z}" for x, y, z in corners]
+        path = folder / "a.csv"
+        path.write_text("\n".join(["outline,name,x_mm,y_mm,z_mm", *lines]))
+        return path
+
+    return labels_by(folder, write)
+
+
+def label_mha(folder: Path) -> Written:
+    return labels_by(folder, lambda volume, labels: write_mhd(folder / "a.mha", labels))
+
+
+def label_nifti(folder: Path) -> Written:
+    return labels_by(
+        folder,
+        lambda volume, labels: write_nifti(folder / "a.nii", labels, volume.geometry),
+    )
+
+
+def dicom_seg(folder: Path) -> Written:
+    return labels_by(
+        folder,
+        lambda volume, labels: save(
+            seg(volume.geometry, {"LAD": labels > 0}), folder / "a.dcm"
+        ),
+    )
+
+
+def dicom_rtstruct(folder: Path) -> Written:
+    regions = {"LAD": [(0, square(3, 3, 4.0))], "RCA": [(2, square(4, 4, 4.0))]}
+    return labels_by(
+        folder,
+        lambda volume, labels: save(
+            rtstruct(volume.geometry, regions), folder / "a.dcm"
+        ),
+    )
+
+
 WRITERS: Mapping[str, tuple[Callable[[Path], Written], ...]] = {
     "dicom": (
         *(explicit, implicit, big_endian, deflated, run_length, jpeg_ls, jpeg_2000),
@@ -245,6 +353,9 @@ WRITERS: Mapping[str, tuple[Callable[[Path], Written], ...]] = {
         *(twelve_bits_with_overlay, with_contrast, nested, private_tags, tilted),
         *(localizer_beside, enhanced, enhanced_run_length, enhanced_deflated),
     ),
-    "nifti": (plain, plain_float, compressed, stored_gzip, nifti_mask),
+    "nifti": (plain, plain_float, compressed, stored_gzip, nifti_mask, label_nifti),
+    "metaimage": (scan_mha, scan_mhd, compressed_mha, label_mha),
+    "plist": (plist_mm, plist_pixels),
+    "labels": (dicom_seg, dicom_rtstruct, table),
 }
 """Format -> writers; the twenty of DICOM are those of fault C18."""
