@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_factory import body_hu, write_series
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kcalc
@@ -23,6 +23,7 @@ from kcalc.regrid import mask_on_slices, onto_grid, upright_grid
 from kcalc.slices import SliceStack
 from kcalc.volume import SourceSlices
 from kcalc.workflow import scan
+from kcalc.workflow.masks import FoundMask
 
 
 def refusal(path: Path, **arguments: Any) -> InputError:
@@ -174,6 +175,7 @@ def test_a7_a_scan_without_tilt_is_the_same_with_untilt(tmp_path: Path) -> None:
     np.testing.assert_array_equal(asked.geometry.affine_lps, plain.geometry.affine_lps)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     angle_deg=st.floats(-30, 30),
     num_slices=st.integers(2, 6),
@@ -354,7 +356,7 @@ class FindsBrightVoxels:
 
     def __call__(self, model: Any, volume: kcalc.Volume, report: Any) -> Any:
         self.seen.append(volume)
-        return scan._Found((volume.array > 200).astype(np.uint8), {"name": "stand-in"})
+        return FoundMask((volume.array > 200).astype(np.uint8), {"name": "stand-in"})
 
 
 def test_a7_the_score_of_a_tilted_scan_is_taken_on_the_stored_slices(
