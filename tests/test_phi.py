@@ -278,6 +278,22 @@ def test_a_mask_in_dicom_leaves_no_trace(
             assert traces(content) == [], name
 
 
+def test_inspect_tells_every_series_without_a_trace(
+    case: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = case / "series"
+    write_series(folder, scan_hu(), series_uid="1.2.8", stem="b", edit=marked)
+    write_series(folder, scan_hu(), series_uid="1.2.9", stem="c", edit=marked_and_cut)
+    write_enhanced(folder / "e.dcm", scan_hu(), edit=marked)
+    (folder / "notes.txt").write_text(MARKER)
+    caplog.set_level(logging.DEBUG)
+    for options in ([], ["--json"]):
+        cli.main(["inspect", str(folder), "--debug", *options])
+        told = capfd.readouterr()
+        assert "slices" in told.out
+        assert traces(told.out + told.err + caplog.text) == []
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_case_store_of_marked_scans_leaves_no_trace(
     case: Path,
