@@ -117,7 +117,7 @@ def _count(record: Mapping[str, Any]) -> str:
 
 def _vessel_words(record: Mapping[str, Any]) -> str:
     unknown = record["cac_drs"].endswith("N?")
-    return "A: score; vessels unknown" if unknown else "A: score, N: vessels"
+    return "A: score; N: unknown" if unknown else "A: score, N: vessels"
 
 
 def _paragraph(record: Mapping[str, Any]) -> str:
@@ -128,7 +128,7 @@ def _paragraph(record: Mapping[str, Any]) -> str:
 
 
 def _further(record: Mapping[str, Any]) -> str:
-    rows = list(further_numbers(record))
+    rows = [(n, text.replace("mm3", "mm³")) for n, text in further_numbers(record)]
     source = record["vessel_map"] or {}
     if "max_distance_mm" in source:
         rows.append(("Vessels", f"nearest within {source['max_distance_mm']:g} mm"))

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from kcalc._version import NOTICE, __version__
 from kcalc.report.finding import finding_text
-from kcalc.scoring import TARGETS, CalciumScore
+from kcalc.scoring import TARGETS, CalciumScore, ScoringRule
 from kcalc.scoring.components import calcium_voxels
+from kcalc.scoring.rule_words import volume_in_words
 from kcalc.scoring.standard import non_standard
 from kcalc.volume import Finding, Volume
 
@@ -81,7 +82,7 @@ def score_record(
     _, calcium_hu, _ = calcium_voxels(volume.array, mask, score.rule)
     values.pop("warnings")
     if values["agatston"] is None:
-        _leave_out_agatston(values)
+        _leave_out_agatston(values, score.rule)
     merged = merged_findings(volume, findings, score)
     record = {
         "schema": RECORD_SCHEMA,
@@ -104,8 +105,9 @@ def score_record(
     return record | {"finding_text": finding_text(record)}
 
 
-def _leave_out_agatston(values: dict[str, Any]) -> None:
+def _leave_out_agatston(values: dict[str, Any], rule: ScoringRule) -> None:
     """Set what belongs to an Agatston score to None, in lesions and vessels too."""
+    values["rule"]["description"] = volume_in_words(rule)
     for lesion in values["lesions"]:
         lesion |= {"agatston": None, "weight": None}
     for total in (values["per_vessel"] or {}).values():

@@ -15,6 +15,11 @@ def rule_in_words(rule: ScoringRule) -> str:
     )
 
 
+def volume_in_words(rule: ScoringRule) -> str:
+    """Return the rule in words where no Agatston score is given."""
+    return " ".join((_threshold(rule), _lesion(rule), _volume(rule)))
+
+
 def _at_or_above(comparison: str) -> str:
     return "at or above" if comparison == ">=" else "above"
 
