@@ -4,8 +4,9 @@
     python tests/fuzz_readers.py bits                        # every bit and every cut
     python tests/fuzz_readers.py guided --kind nifti --inputs 10000   # atheris
 
-An input passes if the reader returns, or raises a KcalcError, within 5 seconds and
-within 1 GiB beyond what the process took before. Inputs run in a child process, so
+An input passes if the reader returns, or raises a KcalcError, within 5 seconds of CPU
+time and within 1 GiB beyond what the process took before; a minute without an end is a
+hang, however busy the machine is. Inputs run in a child process, so
 that a crash of a decoder or an endless loop is found too; what fails is kept, with its
 traceback, in ``--keep``. Equal arguments give equal inputs. Exit code 1 if any failed.
 """
@@ -29,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 MAX_SECONDS = 5.0
+MAX_WALL_SECONDS = 60.0
 MAX_GROWTH_KIB = 1 << 20
 """Memory that one process may take beyond its start: 1 GiB."""
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -58,7 +60,7 @@ def outcome_of(read: Callable[[], object]) -> Outcome:
     """Run a reader and tell what it did; a KcalcError is a good end."""
     from kcalc.errors import KcalcError
 
-    began = time.monotonic()
+    began = time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         read()
@@ -67,7 +69,7 @@ def outcome_of(read: Callable[[], object]) -> Outcome:
         word = error.code
     except BaseException as error:
         return Outcome(type(error).__name__, traceback.format_exc())
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     if seconds > MAX_SECONDS:
         return Outcome("slow", f"{seconds:.1f} s, then {word}")
@@ -214,13 +216,13 @@ def run(mode: str, kinds: list[str], count: int, seed: int, keep: Path) -> int:
 
 
 def _watch(child: multiprocessing.Process, progress: multiprocessing.Value) -> bool:
-    """Wait for a child; kill it where one input takes more than twice the limit."""
+    """Wait for a child; kill it where one input finds no end."""
     last, since = progress.value, time.monotonic()
     while child.is_alive():
         child.join(0.5)
         if progress.value != last:
             last, since = progress.value, time.monotonic()
-        elif last >= 0 and time.monotonic() - since > 2 * MAX_SECONDS:
+        elif last >= 0 and time.monotonic() - since > MAX_WALL_SECONDS:
             child.kill()
             child.join()
             return True
@@ -281,7 +283,11 @@ def run_guided(kind: str, count: int) -> None:
         if outcome.failure:
             raise RuntimeError(f"{one.kind} {one.name}: {outcome.failure}")
 
-    flags = [f"-runs={count}", f"-timeout={int(MAX_SECONDS)}", "-rss_limit_mb=4096"]
+    flags = [
+        f"-runs={count}",
+        f"-timeout={int(MAX_WALL_SECONDS)}",
+        "-rss_limit_mb=4096",
+    ]
     longest = max(len(one.content) for one in found)
     atheris.Setup(
         [sys.argv[0], *flags, f"-max_len={2 * longest}", str(corpus)], try_one

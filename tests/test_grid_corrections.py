@@ -57,7 +57,7 @@ def at_positions(positions_mm: list[float]):
 # --- gaps ---------------------------------------------------------------------
 
 
-def test_a1_a_gap_is_interpolated_where_it_is_allowed(tmp_path: Path) -> None:
+def test_a01_a_gap_is_interpolated_where_it_is_allowed(tmp_path: Path) -> None:
     array = body_hu(8)
     paths = write_series(tmp_path, array)
     paths[3].unlink()
@@ -73,7 +73,7 @@ def test_a1_a_gap_is_interpolated_where_it_is_allowed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.source.array, np.delete(array, 3, 0))
 
 
-def test_a1_no_more_slices_are_filled_than_allowed(tmp_path: Path) -> None:
+def test_a01_no_more_slices_are_filled_than_allowed(tmp_path: Path) -> None:
     paths = write_series(tmp_path, body_hu(12))
     for index in (3, 4, 8):
         paths[index].unlink()
@@ -83,7 +83,7 @@ def test_a1_no_more_slices_are_filled_than_allowed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.array[:, 8, 8], 300 + np.arange(12))
 
 
-def test_a1_a_wide_gap_is_filled_linearly(tmp_path: Path) -> None:
+def test_a01_a_wide_gap_is_filled_linearly(tmp_path: Path) -> None:
     array = body_hu(9)
     array[4, 6, 6], array[7, 6, 6] = 100, 190
     paths = write_series(tmp_path, array)
@@ -113,7 +113,7 @@ def test_a_mask_on_a_filled_grid_returns_to_the_slices_that_exist() -> None:
 
 
 @pytest.mark.parametrize("angle_deg", [18.5, -12.0])
-def test_a7_a_tilt_is_sheared_away_where_it_is_asked(
+def test_a07_a_tilt_is_sheared_away_where_it_is_asked(
     tmp_path: Path, angle_deg: float
 ) -> None:
     write_series(tmp_path, body_hu(6, 32), edit=tilted(angle_deg))
@@ -137,7 +137,7 @@ def test_a7_a_tilt_is_sheared_away_where_it_is_asked(
     assert as_stored.spacing_mm == stored.spacing_mm
 
 
-def test_a7_shearing_keeps_every_point_where_it_is(tmp_path: Path) -> None:
+def test_a07_shearing_keeps_every_point_where_it_is(tmp_path: Path) -> None:
     array = body_hu(6, 32)
     array[:, 8, 8] = 40
     array[4, 20:24, 11:15] = 900
@@ -158,14 +158,14 @@ def test_a7_shearing_keeps_every_point_where_it_is(tmp_path: Path) -> None:
     )
 
 
-def test_a7_a_tilt_of_forty_degrees_is_no_tilt(tmp_path: Path) -> None:
+def test_a07_a_tilt_of_forty_degrees_is_no_tilt(tmp_path: Path) -> None:
     write_series(tmp_path, edit=tilted(40.0))
     error = refusal(tmp_path, untilt=True)
     assert error.code == "GEOM_TILT"
     assert "--untilt" not in error.hint
 
 
-def test_a7_a_scan_without_tilt_is_the_same_with_untilt(tmp_path: Path) -> None:
+def test_a07_a_scan_without_tilt_is_the_same_with_untilt(tmp_path: Path) -> None:
     write_series(tmp_path)
     plain = kcalc.read_volume(tmp_path)
     asked = kcalc.read_volume(tmp_path, untilt=True, resample=True, allow_gap=9)
@@ -202,7 +202,7 @@ def test_a_mask_of_all_stored_voxels_survives_the_way_there_and_back(
 # --- uneven spacing -----------------------------------------------------------
 
 
-def test_a6_uneven_spacing_is_resampled_where_it_is_asked(tmp_path: Path) -> None:
+def test_a06_uneven_spacing_is_resampled_where_it_is_asked(tmp_path: Path) -> None:
     positions = [0.0, 3.0, 6.0, 9.0, 12.0, 14.0, 16.0, 18.0]
     array = body_hu(8)
     for index, position in enumerate(positions):
@@ -222,7 +222,7 @@ def test_a6_uneven_spacing_is_resampled_where_it_is_asked(tmp_path: Path) -> Non
     assert volume.as_stored() is None
 
 
-def test_a6_a_hole_is_not_resampled_over(tmp_path: Path) -> None:
+def test_a06_a_hole_is_not_resampled_over(tmp_path: Path) -> None:
     positions = [0.0, 3.0, 6.0, 9.0, 12.0, 14.0, 40.0, 43.0]
     write_series(tmp_path, body_hu(8), edit=at_positions(positions))
     error = refusal(tmp_path, resample=True)
@@ -359,7 +359,7 @@ class FindsBrightVoxels:
         return FoundMask((volume.array > 200).astype(np.uint8), {"name": "stand-in"})
 
 
-def test_a7_the_score_of_a_tilted_scan_is_taken_on_the_stored_slices(
+def test_a07_the_score_of_a_tilted_scan_is_taken_on_the_stored_slices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finds = FindsBrightVoxels(monkeypatch)
@@ -383,7 +383,7 @@ def test_a7_the_score_of_a_tilted_scan_is_taken_on_the_stored_slices(
     np.testing.assert_array_equal(result.mask_on_slices, result.mask)
 
 
-def test_a7_the_mask_of_a_tilted_result_goes_back_in(
+def test_a07_the_mask_of_a_tilted_result_goes_back_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FindsBrightVoxels(monkeypatch)
@@ -402,7 +402,7 @@ def write_uneven(folder: Path) -> None:
     write_series(folder, lesion_array(), edit=at_positions(positions))
 
 
-def test_a6_a_resampled_score_says_so_and_its_mask_returns_to_the_slices(
+def test_a06_a_resampled_score_says_so_and_its_mask_returns_to_the_slices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FindsBrightVoxels(monkeypatch)
@@ -443,7 +443,7 @@ def test_a10_the_mask_of_a_coronal_scan_is_written_on_its_own_grid_too(
     np.testing.assert_array_equal(mask.astype(bool), lesion_array() >= 130)
 
 
-def test_a1_a_score_over_a_filled_gap_says_so_in_every_output(tmp_path: Path) -> None:
+def test_a01_a_score_over_a_filled_gap_says_so_in_every_output(tmp_path: Path) -> None:
     array = lesion_array()
     paths = write_series(tmp_path / "s", array)
     paths[6].unlink()

@@ -16,6 +16,10 @@ from kcalc.io.discovery import quiet_pydicom
 
 MAX_VOXELS = 1 << 31
 """Largest volume that is read: 4 GiB as int16. Beyond it, ``BUDGET``."""
+MAX_COMPRESSION = 1000
+"""Largest ratio of compressed pixels; CT reaches 4, an empty slice some hundred."""
+COMPRESSION_SLACK = 1 << 24
+"""Bytes that may be claimed beyond it: two empty slices of 2048 x 2048."""
 LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{number}"
     for number in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203)
@@ -156,13 +160,22 @@ def _check_length(header: SliceHeader) -> None:
             path=header.path,
             hint=_AGAIN,
         )
-    if header.transfer_syntax not in NATIVE_SYNTAXES:
-        _check_decoder(header)
-        return
     integers = header.integers
     num_pixels = integers["Rows"] * integers["Columns"]
     expected = num_pixels * integers["BitsAllocated"] // 8
     present = header.num_bytes - header.pixel_offset
+    if header.transfer_syntax not in NATIVE_SYNTAXES:
+        _check_decoder(header)
+        largest = MAX_COMPRESSION * present + COMPRESSION_SLACK
+        if header.num_frames * expected > largest:
+            raise InputError(
+                "BUDGET",
+                f"{present} compressed bytes may give {largest}; the header claims "
+                f"{header.num_frames * expected}.",
+                path=header.path,
+                hint=_AGAIN,
+            )
+        return
     got = min(present, header.pixel_bytes or 0)
     if got < expected:
         raise InputError(
