@@ -27,6 +27,7 @@ _SUBPACKAGES = (
     "layers",
     "losses",
     "models",
+    "optimizers",
     "phantoms",
     "preparation",
     "report",

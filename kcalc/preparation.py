@@ -13,6 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+NOT_SUPERVISED = 255
+"""Label of a voxel that takes no part in training."""
+
 
 @dataclass(frozen=True)
 class InputSpec:

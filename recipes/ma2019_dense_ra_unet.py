@@ -64,6 +64,7 @@ from kcalc.data import (
     CasesRefusedError,
     CaseStore,
     PatchSampling,
+    count_supervised,
     prepare_store,
 )
 from kcalc.data.sources import PhantomOrder, phantom_cases
@@ -242,7 +243,9 @@ def prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
         except CasesRefusedError as refusal:
             log.warning("%s", refusal.report.text())
             raise
-    log.info("cases:\n%s", case_table(CaseStore(path)))
+    store = CaseStore(path)
+    log.info("cases:\n%s", case_table(store))
+    log.info("%s", count_supervised(store))
 
 
 def phantom_orders(seed: int, smoke: bool) -> list[PhantomOrder]:

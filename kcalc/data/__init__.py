@@ -14,6 +14,7 @@ from kcalc.data.prepare import prepare_store
 from kcalc.data.prepare_report import CasesRefusedError, PreparationReport
 from kcalc.data.splits import SPLITS, split_patients
 from kcalc.data.store import Case, CaseRecord, CaseStore
+from kcalc.data.supervision import count_supervised, supervised_label
 
 __all__ = [
     "SPLITS",
@@ -24,9 +25,11 @@ __all__ = [
     "CasesRefusedError",
     "PatchSampling",
     "PreparationReport",
+    "count_supervised",
     "pipeline",
     "prepare_store",
     "split_patients",
+    "supervised_label",
 ]
 
 

@@ -1,14 +1,15 @@
 """Building blocks of kcalc's networks: one registered Keras layer a file.
 
-Feature maps go in and come out as (batch, y, x, channel).
+Feature maps go in and come out as (batch, y, x, channel), with z before y in 3-D.
 """
 
-from kcalc.layers.batch_normalization import batch_normalization
+from kcalc.layers.batch_normalization import batch_normalization, norm_relu
 from kcalc.layers.bilinear_doubling import BilinearDoubling
 from kcalc.layers.dense_block import DenseBlock
 from kcalc.layers.extra_dense_block import ExtraDenseBlock
 from kcalc.layers.independent_initializer import independent_initializer
 from kcalc.layers.residual_atrous_unit import ResidualAtrousUnit
+from kcalc.layers.residual_dropout_block import ResidualDropoutBlock
 from kcalc.layers.sc_se import ScSE
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "DenseBlock",
     "ExtraDenseBlock",
     "ResidualAtrousUnit",
+    "ResidualDropoutBlock",
     "ScSE",
     "batch_normalization",
     "independent_initializer",
+    "norm_relu",
 ]

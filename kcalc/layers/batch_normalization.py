@@ -31,3 +31,9 @@ def batch_normalization(**kwargs: Any) -> keras.layers.BatchNormalization:
         synchronized=keras.backend.backend() == "tensorflow",
         **kwargs,
     )
+
+
+def norm_relu(x: Any, name: str) -> Any:
+    """Return a map normalised and rectified, by layers named after ``name``."""
+    x = batch_normalization(name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -5,13 +5,21 @@ from kcalc.losses.bootstrap_crossentropy import (
     bootstrap_crossentropy,
 )
 from kcalc.losses.bootstrap_iou import BootstrapIoU, bootstrap_iou
+from kcalc.losses.deep_supervision import DeepSupervision
+from kcalc.losses.masked_binary_crossentropy import (
+    MaskedBinaryCrossentropy,
+    masked_binary_crossentropy,
+)
 from kcalc.losses.soft_iou import SoftIoU, soft_iou
 
 __all__ = [
     "BootstrapCrossentropy",
     "BootstrapIoU",
+    "DeepSupervision",
+    "MaskedBinaryCrossentropy",
     "SoftIoU",
     "bootstrap_crossentropy",
     "bootstrap_iou",
+    "masked_binary_crossentropy",
     "soft_iou",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 import kcalc.layers
+from kcalc.layers import norm_relu
 
 STEM_FILTERS = 64
 GROWTH_RATE = 32
@@ -104,7 +105,7 @@ def dense_ra_unet(
     # Encoder: taps at strides 2, 4, 8 and 16.
     inputs = keras.Input(input_shape, name="slices")
     x = convolution(inputs, channels(STEM_FILTERS), 7, "stem", strides=2)
-    x = _norm_relu(x, "stem")
+    x = norm_relu(x, "stem")
     taps = []
     for number, num_layers in enumerate(blocks, start=1):
         x = kcalc.layers.DenseBlock(
@@ -113,7 +114,7 @@ def dense_ra_unet(
             kernel_initializer=initializer(f"dense{number}"),
             name=f"dense{number}",
         )(x)
-        x = _norm_relu(x, f"dense{number}_out")
+        x = norm_relu(x, f"dense{number}_out")
         taps.append(x)
         if number < len(blocks):
             compressed = int(x.shape[-1] * COMPRESSION)
@@ -151,11 +152,11 @@ def dense_ra_unet(
             kernel_initializer=initializer(f"{name}_up_deconv"),
             name=f"{name}_up_deconv",
         )(x)
-        x = _norm_relu(x, f"{name}_up")
+        x = norm_relu(x, f"{name}_up")
         x = keras.layers.Concatenate(name=f"{name}_join")([x, skips[number - 1]])
         for part in ("a", "b"):
             x = convolution(x, filters, 3, f"{name}_{part}")
-            x = _norm_relu(x, f"{name}_{part}")
+            x = norm_relu(x, f"{name}_{part}")
         if scse:
             x = kcalc.layers.ScSE(
                 kernel_initializer=initializer(f"{name}_scse"), name=f"{name}_scse"
@@ -212,8 +213,3 @@ def _convolution_of(initializer: Callable[[str], Any]) -> Callable[..., Tensor]:
         )(x)
 
     return convolution
-
-
-def _norm_relu(x: Tensor, name: str) -> Tensor:
-    x = kcalc.layers.batch_normalization(name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)

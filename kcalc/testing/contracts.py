@@ -7,7 +7,7 @@ checks use Keras alone; the export is checked on its TensorFlow backend only.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def check_loss(
 def check_model(
     make_model: Callable[[Any], keras.Model],
     input_shape: tuple[int, ...],
-    expected_output_shape: tuple[int, ...],
+    expected_output_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
     *,
     seed: int = 0,
 ) -> keras.Model:
@@ -175,7 +175,7 @@ def check_model(
     Args:
         make_model: Called with the shape of one input, returns a new model.
         input_shape: Shape with the batch, at least 2.
-        expected_output_shape: Output for that input.
+        expected_output_shape: Output for that input; by name for several outputs.
         seed: Of weights and input.
 
     Returns:
@@ -188,29 +188,33 @@ def check_model(
     inputs = _random(input_shape, seed)
     model = make_model(input_shape[1:])
     _move_statistics(model, seed)
-    reference = _numpy(model(inputs, training=False))
+    outputs = model(inputs, training=False)
+    shapes = keras.tree.map_structure(lambda output: tuple(output.shape), outputs)
+    expected: Any = expected_output_shape
+    expected = expected if isinstance(expected, Mapping) else tuple(expected)
     _require(
-        tuple(reference.shape) == tuple(expected_output_shape),
-        f"The output must have shape {expected_output_shape}. Found: {reference.shape}",
+        shapes == expected,
+        f"The output must have shape {expected}. Found: {shapes}",
     )
+    reference = _flat(outputs)
     _require_probabilities(reference)
     _require(
         float(reference.max() - reference.min()) > 1e-4,
         "The output must depend on the input, or no comparison below means anything. "
         f"Found: all within {reference.min():.6g} and {reference.max():.6g}",
     )
-    _require_close(model.predict(inputs, verbose=0), reference, "predict")
+    _require_close(_flat(model.predict(inputs, verbose=0)), reference, "predict")
     unknown = (*(None for _ in input_shape[1:-1]), input_shape[-1])
     free = make_model(unknown)
     free.set_weights(model.get_weights())
-    _require_close(free.predict(inputs, verbose=0), reference, "Unknown sizes")
-    _require_close(_numpy(_saved_and_loaded(model)(inputs)), reference, ".keras")
+    _require_close(_flat(free.predict(inputs, verbose=0)), reference, "Unknown sizes")
+    _require_close(_flat(_saved_and_loaded(model)(inputs)), reference, ".keras")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.weights.h5"
         model.save_weights(path)
         other = make_model(input_shape[1:])
         other.load_weights(path)
-        _require_close(_numpy(other(inputs)), reference, ".weights.h5")
+        _require_close(_flat(other(inputs)), reference, ".weights.h5")
     if keras.backend.backend() == "tensorflow":
         for tested, shape in ((model, input_shape), (free, (None, *unknown))):
             exported = _exported(tested, shape, inputs)
@@ -236,6 +240,14 @@ def _numpy(tensor: Any) -> Array:
     return np.asarray(array)
 
 
+def _flat(outputs: Any) -> Array:
+    """Return one output as it is, several as one array in order of name."""
+    if isinstance(outputs, Mapping):
+        parts = [_numpy(outputs[name]).ravel() for name in sorted(outputs)]
+        return np.concatenate(parts)
+    return _numpy(outputs)
+
+
 def _functional(layer: keras.layers.Layer, shape: tuple[Any, ...]) -> keras.Model:
     inputs = keras.Input(shape)
     return keras.Model(inputs, layer(inputs))
@@ -253,7 +265,7 @@ def _exported(model: keras.Model, shape: tuple[Any, ...], inputs: Array) -> Arra
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, input_signature=signature, verbose=False)
         served = keras.layers.TFSMLayer(folder, call_endpoint="serve")
-        return _numpy(served(inputs))
+        return _flat(served(inputs))
 
 
 def _move_statistics(model: keras.Model, seed: int) -> None:
@@ -269,19 +281,23 @@ def _require_mixed_precision(
 ) -> None:
     mixed.set_weights(model.get_weights())
     outputs = mixed(inputs)
-    found = keras.backend.standardize_dtype(outputs.dtype)
-    _require(
-        found == output_dtype,
-        f"Under mixed_bfloat16 the output must be {output_dtype}. Found: {found}",
-    )
+    for output in keras.tree.flatten(outputs):
+        found = keras.backend.standardize_dtype(output.dtype)
+        _require(
+            found == output_dtype,
+            f"Under mixed_bfloat16 the output must be {output_dtype}. Found: {found}",
+        )
     kinds = sorted({keras.backend.standardize_dtype(w.dtype) for w in mixed.weights})
     _require(
         set(kinds) <= {"float32"},
         f"Under mixed precision all weights must be float32. Found: {kinds}",
     )
+    outputs = keras.tree.map_structure(
+        lambda output: keras.ops.cast(output, "float32"), outputs
+    )
     _require_close(
-        _numpy(keras.ops.cast(outputs, "float32")),
-        _numpy(model(inputs)),
+        _flat(outputs),
+        _flat(model(inputs)),
         "mixed_bfloat16",
         tolerance=BFLOAT16_TOLERANCE,
     )
@@ -294,7 +310,9 @@ def _require_training_reaches_all_weights(
         return
     before = [_numpy(w) for w in model.trainable_weights]
     # A random target, so that no symmetry makes a gradient vanish.
-    target = _random(model.compute_output_shape(inputs.shape), seed + 1)
+    target = keras.tree.map_structure(
+        lambda output: _random(output.shape, seed + 1), model(inputs)
+    )
     model.compile(keras.optimizers.SGD(1.0), "mean_squared_error")
     model.train_on_batch(inputs, target)
     for weight, old in zip(model.trainable_weights, before, strict=True):

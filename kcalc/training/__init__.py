@@ -17,11 +17,14 @@ from kcalc.training.config import (
     recipe_to_dict,
     smoke_recipe,
 )
+from kcalc.training.epoch_schedules import LinearChange, StepChange
 
 __all__ = [
     "DataConfig",
+    "LinearChange",
     "OptimizerConfig",
     "Recipe",
+    "StepChange",
     "TrainingConfig",
     "TrainingResult",
     "fit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from kcalc.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from kcalc.training.epoch_schedules import EpochSchedule
+from kcalc.training.objective import main_output
 from kcalc.training.run_record import write_csv
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,26 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
                 hint="The last checkpoint is from before; lower the learning rate or "
                 "clip the gradient, as a new recipe.",
             )
+
+
+class ScheduledValues(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets variables of a loss at the begin of every epoch, from the epoch alone.
+
+    Their values are in no checkpoint: a resumed run computes them anew and equals an
+    uninterrupted one.
+
+    Args:
+        values: Each variable with its schedule.
+    """
+
+    def __init__(self, values: Iterable[tuple[keras.Variable, EpochSchedule]]) -> None:
+        super().__init__()
+        self._values = list(values)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set every variable."""
+        for variable, schedule in self._values:
+            variable.assign(schedule.at(epoch))
 
 
 class EpochEnd(keras.callbacks.Callback):  # type: ignore[misc]
@@ -183,7 +205,7 @@ def pooled_validation(
     def step_of(model: keras.Model) -> Any:
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def step(image: Any, label: Any, candidates: Any) -> tuple[Any, Any]:
-            probabilities = model(image, training=False)
+            probabilities = main_output(model(image, training=False))
             values = tf.cast(loss.call(label, probabilities), tf.float32)
             values = tf.reshape(values, (tf.shape(label)[0], -1))
             truth = label > 0.5

@@ -6,7 +6,7 @@ records every value. A changed hyperparameter is a new recipe.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,12 @@ from kcalc.data.augment import Augmentation
 from kcalc.data.patches import PatchSampling
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.preparation import InputSpec
+from kcalc.training.epoch_schedules import EpochSchedule
 
 if TYPE_CHECKING:
     import keras
+
+    from kcalc.losses import DeepSupervision
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,12 @@ class Recipe:
         training: How long.
         build_model: Returns a new network; called inside the strategy's scope, as are
             the next two.
-        build_loss: Returns the loss: one value a sample.
+        build_loss: Returns the loss: one value a sample; or, for a network with
+            several outputs, a :class:`kcalc.losses.DeepSupervision`.
         build_optimizer: Returns the optimiser.
         threshold: Probability from which a pixel counts as calcium in validation.
+        schedules: For variables of the loss by name, such as ``positive_weight`` and
+            ``auxiliary_weight``, their values epoch by epoch.
     """
 
     name: str
@@ -133,9 +139,10 @@ class Recipe:
     optimizer: OptimizerConfig
     training: TrainingConfig
     build_model: Callable[[], keras.Model]
-    build_loss: Callable[[], keras.losses.Loss]
+    build_loss: Callable[[], keras.losses.Loss | DeepSupervision]
     build_optimizer: Callable[[], keras.optimizers.Optimizer]
     threshold: float = 0.5
+    schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -166,13 +173,15 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, partial):
         return {
             "function": _plain(value.func),
             "arguments": _plain([*value.args]),
-            "keywords": {name: _plain(item) for name, item in value.keywords.items()},
+            "keywords": _plain(value.keywords),
         }
     if callable(value):
         return f"{value.__module__}.{value.__qualname__}"

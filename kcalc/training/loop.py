@@ -20,6 +20,7 @@ from kcalc.errors import InputError
 from kcalc.files import writable_folder
 from kcalc.training.callbacks import (
     EpochEnd,
+    ScheduledValues,
     StopAtNonFiniteLoss,
     pooled_validation,
 )
@@ -31,6 +32,13 @@ from kcalc.training.checkpoint import (
     read_state,
 )
 from kcalc.training.config import Recipe, recipe_to_dict, smoke_recipe
+from kcalc.training.objective import (
+    compile_arguments,
+    main_loss,
+    main_part,
+    scheduled_variable,
+    with_targets,
+)
 from kcalc.training.run_record import git_state, versions, write_json
 from kcalc.training.strategy import training_strategy
 
@@ -89,7 +97,8 @@ def fit(
         The trained network, with the best epoch's weights, and the figures.
 
     Raises:
-        ValueError: The batch cannot be divided by the number of devices.
+        ValueError: The batch cannot be divided by the number of devices, or a schedule
+            is of no variable of the loss.
         InputError: The folder has a run already and ``resume`` is False
             (``RUN_EXISTS``), it was made with another recipe, store or seed
             (``RUN_DIFFERS``), or the store lacks a split.
@@ -125,8 +134,10 @@ def fit(
         model = recipe.build_model()
         if initial_weights is not None:
             load_weights(initial_weights, model, of=recipe.name)
-        loss = recipe.build_loss()
-        model.compile(recipe.build_optimizer(), loss, jit_compile=False)
+        objective = recipe.build_loss()
+        model.compile(
+            recipe.build_optimizer(), **compile_arguments(objective), jit_compile=False
+        )
         model.optimizer.build(model.trainable_variables)
     if state["epoch"]:
         load_checkpoint(checkpoint, model)
@@ -141,9 +152,15 @@ def fit(
         seed=seed,
         threshold_hu=recipe.data.threshold_hu,
     )
+    scheduled = ScheduledValues(
+        (scheduled_variable(objective, name), schedule)
+        for name, schedule in recipe.schedules.items()
+    )
     epoch_end = EpochEnd(
         folder,
-        pooled_validation(validation, loss, recipe.threshold),
+        pooled_validation(
+            main_part(validation, objective), main_loss(objective), recipe.threshold
+        ),
         state,
         training.epochs,
     )
@@ -158,23 +175,24 @@ def fit(
     began = time.monotonic()
     if state["epoch"] < training.epochs:
         per_epoch = training.steps_per_epoch * training.batch_size
+        samples = training_dataset(
+            store,
+            input_spec=recipe.input_spec,
+            sampling=recipe.data.sampling,
+            augmentation=recipe.data.augmentation,
+            batch_size=training.batch_size,
+            seed=seed,
+            start=state["epoch"] * per_epoch,
+            stop=training.epochs * per_epoch,
+            threshold_hu=recipe.data.threshold_hu,
+        )
         model.fit(
-            training_dataset(
-                store,
-                input_spec=recipe.input_spec,
-                sampling=recipe.data.sampling,
-                augmentation=recipe.data.augmentation,
-                batch_size=training.batch_size,
-                seed=seed,
-                start=state["epoch"] * per_epoch,
-                stop=training.epochs * per_epoch,
-                threshold_hu=recipe.data.threshold_hu,
-            ),
+            with_targets(samples, objective),
             epochs=training.epochs,
             initial_epoch=state["epoch"],
             steps_per_epoch=training.steps_per_epoch,
             shuffle=False,
-            callbacks=[StopAtNonFiniteLoss(), epoch_end],
+            callbacks=[scheduled, StopAtNonFiniteLoss(), epoch_end],
             verbose=1 if sys.stdout.isatty() else 0,
         )
     weights = folder / BEST_WEIGHTS

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import keras
 
+from kcalc.optimizers import ScheduledMomentumSGD
 from kcalc.training.config import OptimizerConfig
+from kcalc.training.epoch_schedules import StepChange
 
 
 def momentum_sgd(config: OptimizerConfig) -> keras.optimizers.Optimizer:
@@ -60,3 +62,18 @@ def _average(config: OptimizerConfig) -> dict[str, object]:
     if config.ema_momentum is None:
         return {}
     return {"use_ema": True, "ema_momentum": config.ema_momentum}
+
+
+def stepped_sgd(
+    learning_rate: StepChange, momentum: StepChange, steps_per_epoch: int
+) -> ScheduledMomentumSGD:
+    """Return SGD whose learning rate and momentum change after a number of epochs.
+
+    Args:
+        learning_rate: The paper's is ``StepChange(0.1, 0.01, 10)`` (Bortsova 2017).
+        momentum: The paper's is ``StepChange(0.9, 0.99, 10)``.
+        steps_per_epoch: Optimiser steps an epoch of the same recipe.
+    """
+    return ScheduledMomentumSGD(
+        learning_rate.of_steps(steps_per_epoch), momentum.of_steps(steps_per_epoch)
+    )
