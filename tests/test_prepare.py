@@ -491,6 +491,7 @@ def test_the_command_writes_and_tells(tmp_path: Path, capsys):
     assert main(["prepare", "-i", str(tmp_path / "data"), "-o", str(out)]) == 0
     told = capsys.readouterr()
     assert "Layout folders: 5 cases" in told.out
+    assert "Training split, supervised voxels: " in told.out
     assert len(CaseStore(out)) == 5
 
 

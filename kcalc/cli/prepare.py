@@ -85,7 +85,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from kcalc.data import CasesRefusedError, PreparationReport, prepare_store
+    from kcalc.data import (
+        CasesRefusedError,
+        CaseStore,
+        PreparationReport,
+        count_supervised,
+        prepare_store,
+    )
 
     def show(report: PreparationReport) -> None:
         text = json.dumps(report.to_dict(), indent=2) if options.json else report.text()
@@ -108,3 +114,6 @@ def _run(options: argparse.Namespace) -> None:
         show(refusal.report)
         raise
     show(report)
+    if not options.json and any(case.split == "train" for case in report.cases):
+        counts = count_supervised(CaseStore(options.output))
+        print_result(f"Training split, {counts}.", Path(options.output).parent)
