@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test test-all check notebook wheel clean
+.PHONY: demo test test-all check conformance notebook wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/demo.py --out $(DEMO)
@@ -20,6 +20,9 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/typos .
+
+conformance: $(VENV)/installed-test
+	$(BIN)/python tests/conformance.py
 
 notebook: $(VENV)/installed-test
 	$(BIN)/python recipes/notebooks/execute.py

@@ -1,177 +1,117 @@
-"""Numbers of other people: two scorers' test vectors, a published phantom scan.
-
-The vectors are of CalciumScoring.jl (MolloiLab, MIT, test/*.jl @36a6316) and
-dicom_viewer (kcenon, BSD-3, tests/unit/calcium_scorer_test.cpp @04b7ea4); the scores
-of the QRM phantom are of FQM (van Praagh et al., Med Phys 2021, doi 10.1002/mp.14912).
-"""
+"""Numbers of other people, numbers worked out by hand, and the page that shows them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import conformance
 import numpy as np
 import pytest
+from qrm_inserts import read_qrm
+from reference_scorer import loop_score
+from scoring_vectors import VECTORS
 
 import kcalc
-from kcalc.scoring import KvpRow, ScoringRule
+from kcalc.errors import UnfitError
+from kcalc.scoring import RULES
 
-CALCIUMSCORING_JL = ScoringRule(
-    "jl",
-    "MolloiLab/CalciumScoring.jl @36a6316, pixels of at most 0.81 mm",
-    threshold_hu=128,
-    threshold_comparison=">",
-    density_bins=((130, 1), (199, 2), (299, 3), (399, 4)),
-    bin_comparison=">",
-    minimum_area_mm2=1.0,
-    slice_scaling="none",
-    kvp_table=(
-        KvpRow(80, 184, ((177, 1), (271, 2), (408, 3), (544, 4))),
-        KvpRow(100, 154, ((145, 1), (222, 2), (334, 3), (446, 4))),
-        KvpRow(135, 112, ((119, 1), (183, 2), (274, 3), (364, 4))),
-    ),
-)
-DICOM_VIEWER = ScoringRule(
-    "dicom_viewer",
-    "kcenon/dicom_viewer @04b7ea4",
-    connectivity=6,
-    minimum_area_mm2=1.0,
-    slice_scaling="none",
-)
+EXPECTED = [
+    pytest.param(vector, name, numbers, id=f"{vector.name}-{name}")
+    for vector in VECTORS
+    for name, numbers in (*vector.published.items(), *vector.by_hand.items())
+]
 
 
-def test_calciumscoring_jl_vector_of_two_slices_scores_16():
-    scan = np.zeros((2, 4, 4), np.int16)
-    scan[:, :, :2] = 400
+@pytest.mark.parametrize(("vector", "name", "numbers"), EXPECTED)
+def test_a_preset_gives_the_number_its_origin_gives(vector, name, numbers):
+    def score():
+        return kcalc.calcium_score(
+            vector.scan,
+            vector.where,
+            vector.spacing_mm,
+            rule=name,
+            tube_voltage_kvp=vector.kvp,
+            slice_thickness_mm=vector.thickness_mm,
+        )
+
+    if numbers is None:
+        with pytest.raises(UnfitError, match=f"The rule {name} "):
+            score()
+        return
+    agatston, volume_mm3 = numbers
+    assert score().agatston == pytest.approx(agatston, abs=1e-6)
+    if volume_mm3 is not None:
+        assert score().volume_mm3 == pytest.approx(volume_mm3, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_preset_has_numbers_worked_out_by_hand(name):
+    given = [v for v in VECTORS if v.by_hand.get(name) is not None]
+    assert len(given) >= 3
+
+
+def test_calciumscoring_jl_vector_has_its_mass_too():
+    vector = next(v for v in VECTORS if v.name == "jl-1")
     score = kcalc.calcium_score(
-        scan,
-        np.ones(scan.shape, bool),
-        (0.5, 0.5, 0.5),
-        rule=CALCIUMSCORING_JL,
+        vector.scan,
+        vector.where,
+        vector.spacing_mm,
+        rule="calciumscoring_jl",
         mass_calibration=0.75,  # 0.00075 mg/mm3/HU there
     )
-    assert (score.agatston, score.volume_mm3) == (16.0, 2.0)
     assert score.mass_mg == pytest.approx(0.6)
 
 
-def test_calciumscoring_jl_vector_scaled_by_spacing_over_three():
-    scan = np.zeros((2, 4, 4), np.int16)
-    scan[:, :, :2] = 400
-    score = kcalc.calcium_score(scan, scan > 0, (0.5, 0.5, 0.5))
-    assert score.agatston == pytest.approx(2.6666667)
-
-
-@pytest.mark.parametrize(("kvp", "hu"), [(135, 260), (120, 280), (100, 310), (80, 400)])
-def test_calciumscoring_jl_vector_of_each_tube_voltage_scores_12(kvp, hu):
-    scan = np.zeros((2, 6, 6), np.int16)
-    scan[:, 1:4, 1:5] = hu
-    score = kcalc.calcium_score(
-        scan,
-        np.ones(scan.shape, bool),
-        (0.5, 0.5, 0.5),
-        rule=CALCIUMSCORING_JL,
-        tube_voltage_kvp=kvp,
-    )
-    assert score.agatston == 12.0
-
-
-@pytest.mark.parametrize(
-    ("num_slices", "spacing_mm", "blocks", "agatston", "volume_mm3", "num_lesions"),
-    [
-        (5, (3, 0.5, 0.5), [(5, 5, 2, 8, 8, 2, 150)], 4.0, 12.0, 1),
-        (10, (3, 0.5, 0.5), [(5, 5, 3, 8, 8, 5, 250)], 24.0, 36.0, 1),
-        (
-            5,
-            (3, 0.5, 0.5),
-            [(5, 5, 2, 8, 8, 2, 150), (5, 5, 3, 8, 8, 3, 350)],
-            16.0,
-            24.0,
-            1,
-        ),
-        (5, (1, 1, 1), [(8, 8, 2, 11, 11, 2, 130)], 16.0, 16.0, 1),
-        (5, (3, 0.3, 0.3), [(10, 10, 2, 10, 10, 2, 200)], 0.0, 0.0, 0),
-    ],
-    ids=["w1", "multi", "mixed", "th130", "tiny"],
-)
-def test_dicom_viewer_vectors(
-    num_slices, spacing_mm, blocks, agatston, volume_mm3, num_lesions
-):
-    scan = np.zeros((num_slices, 20, 20), np.int16)
-    for x0, y0, z0, x1, y1, z1, hu in blocks:
-        scan[z0 : z1 + 1, y0 : y1 + 1, x0 : x1 + 1] = hu
-    score = kcalc.calcium_score(
-        scan, np.ones(scan.shape, bool), spacing_mm, rule=DICOM_VIEWER
-    )
-    assert score.agatston == agatston
-    assert score.volume_mm3 == pytest.approx(volume_mm3)
-    assert score.num_lesions == num_lesions
-
-
-def test_dicom_viewer_vector_at_one_millimetre_tells_scaled_from_unscaled():
-    scan = np.zeros((5, 20, 20), np.int16)
-    scan[2, 8:12, 8:12] = 130
-    score = kcalc.calcium_score(scan, scan > 0, (1, 1, 1))
-    assert score.agatston == pytest.approx(5.333, abs=1e-3)
+@pytest.mark.data
+def test_vectors_are_those_of_the_test_data(test_data: Path):
+    entries = json.loads((test_data / "scorer-vectors.json").read_text())["agatston"]
+    vectors = {vector.name: vector for vector in VECTORS}
+    assert {e["id"] for e in entries} <= set(vectors)
+    for entry in entries:
+        vector = vectors[entry["id"]]
+        if entry["source"] == "jl":
+            rows, columns, slices = entry["shape_rc_z"]
+            scan = np.full((slices, rows, columns), entry["fill"])
+            for block in entry["blocks"]:
+                index = (slice(*block[axis]) for axis in ("z", "rows", "cols"))
+                scan[tuple(index)] = block["hu"]
+            expected = vector.published["calciumscoring_jl"]
+            assert expected == (entry["agatston"], entry["volume_mm3"])
+            scaled = entry["agatston_if_scaled_by_spacing_over_3"]
+            assert vector.published["agatston_1990"][0] == scaled
+        else:
+            scan = np.full(entry["size_xyz"][::-1], entry["fill"])
+            for x0, y0, z0, x1, y1, z1, hu in entry["blocks_xyz_inclusive"]:
+                scan[z0 : z1 + 1, y0 : y1 + 1, x0 : x1 + 1] = hu
+            assert vector.published["dicom_viewer"][0] == entry["agatston"]
+        np.testing.assert_array_equal(scan, vector.scan)
+        spacing = entry["spacing_mm"]  # (x, y, z), or rows, columns, slices
+        assert vector.spacing_mm == (spacing[2], spacing[1], spacing[0])
 
 
 # --- the real phantom scan
 
-CALCIUM_SLICES_MM = (597.875, 600.875, 603.875)
-
 
 @pytest.fixture(scope="module")
-def phantom(test_data: Path):
-    """Return scan in HU, spacing and reference of the real QRM phantom."""
-    import pydicom
-
-    folder = test_data / "qrm-phantom"
-    if not folder.is_dir():
+def qrm(test_data: Path):
+    """Return the real QRM scan."""
+    if not (test_data / "qrm-phantom").is_dir():
         pytest.skip("qrm-phantom is absent")
-    slices = [pydicom.dcmread(path) for path in sorted((folder / "dicom").iterdir())]
-    slices.sort(key=lambda s: float(s.ImagePositionPatient[2]))
-    z_mm = np.array([float(s.ImagePositionPatient[2]) for s in slices])
-    scan = np.stack(
-        [
-            s.pixel_array * float(s.RescaleSlope) + float(s.RescaleIntercept)
-            for s in slices
-        ]
-    ).astype(np.int16)
-    row_mm, column_mm = (float(value) for value in slices[0].PixelSpacing)
-    spacing_mm = (float(np.diff(z_mm).mean()), row_mm, column_mm)
-    reference = json.loads((folder / "reference.json").read_text())
-    return scan, z_mm, spacing_mm, reference
-
-
-def insert_mask(scan, z_mm, insert):
-    """Return the whole 8-connected components that touch the insert's disk."""
-    from scipy import ndimage
-
-    rows, columns = np.indices(scan.shape[1:])
-    far2 = (rows - insert["roi_row"]) ** 2 + (columns - insert["roi_col"]) ** 2
-    disk = far2 <= insert["roi_radius_px"] ** 2
-    mask = np.zeros(scan.shape, bool)
-    for wanted_mm in CALCIUM_SLICES_MM:
-        z = int(np.argmin(abs(z_mm - wanted_mm)))
-        labels, _ = ndimage.label(scan[z] >= 130, structure=np.ones((3, 3)))
-        touching = np.setdiff1d(labels[disk], [0])
-        mask[z] = np.isin(labels, touching)
-    return mask
+    return read_qrm(test_data)
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "name", ["Large_HD", "Medium_HD", "Large_MD", "Small_MD", "Small_LD"]
-)
-def test_published_insert_scores_are_matched(phantom, name):
-    scan, z_mm, spacing_mm, reference = phantom
-    insert = reference["inserts"][name]
+@pytest.mark.parametrize("name", conformance.PUBLISHED_INSERTS)
+def test_published_insert_scores_are_matched(qrm, name):
+    insert = qrm.reference["inserts"][name]
     score = kcalc.calcium_score(
-        scan,
-        insert_mask(scan, z_mm, insert),
-        spacing_mm,
+        qrm.volume.array,
+        qrm.insert(name),
+        qrm.volume.spacing_mm,
         rule="fqm_canon",
         tube_voltage_kvp=120,
-        mass_calibration=reference["mass_calibration_mg_per_ml_per_HU"],
+        mass_calibration=qrm.calibration,
     )
     assert score.agatston == pytest.approx(insert["agatston"], abs=1e-4)
     assert score.volume_mm3 == pytest.approx(insert["volume_mm3"], abs=1e-4)
@@ -179,14 +119,50 @@ def test_published_insert_scores_are_matched(phantom, name):
 
 
 @pytest.mark.data
-def test_nine_inserts_score_what_the_rules_of_the_field_give(phantom):
-    scan, z_mm, spacing_mm, reference = phantom
-    masks = [insert_mask(scan, z_mm, i) for i in reference["inserts"].values()]
+@pytest.mark.parametrize("name", RULES)
+def test_nine_inserts_score_what_the_rules_of_the_field_give(qrm, name):
+    mask = qrm.nine_inserts()
     score = kcalc.calcium_score(
-        scan, np.logical_or.reduce(masks), spacing_mm, rule="fqm_canon"
+        qrm.volume.array,
+        mask,
+        qrm.volume.spacing_mm,
+        rule=name,
+        tube_voltage_kvp=120,
+        slice_thickness_mm=3.0,
+        mass_calibration=qrm.calibration,
     )
-    # field.md section 1: the rules in use give from 951 to 1077 over the nine inserts
-    assert 951 <= score.agatston <= 1077
-    # the reader of this test knows five of the nine; together they are below the sum
-    known = sum(i.get("agatston", 0.0) for i in reference["inserts"].values())
-    assert known < score.agatston
+    assert 951 <= score.agatston <= 1077  # field.md, section 1
+    near = tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(mask))
+    loop = loop_score(
+        qrm.volume.array[near],
+        mask[near],
+        qrm.volume.spacing_mm,
+        RULES[name],
+        kvp=120,
+        thickness_mm=3.0,
+        calibration=qrm.calibration,
+    )
+    assert score.agatston == pytest.approx(loop.agatston)
+    assert score.mass_mg == pytest.approx(loop.mass_mg)
+    if name != "fqm_literature":  # its samples go on beyond the slices cut out here
+        assert score.volume_mm3 == pytest.approx(loop.volume_mm3)
+
+
+# --- the conformance page
+
+
+def test_conformance_page_is_up_to_date_as_far_as_data_is_present():
+    text = conformance.PAGE.read_text("utf-8")
+    data = Path(conformance.os.environ.get("KCALC_TEST_DATA", conformance.DEFAULT_DATA))
+    assert conformance.page(text, data) == text, "run python tests/conformance.py"
+    assert "**differs" not in text
+
+
+def test_conformance_page_marks_what_differs(monkeypatch):
+    vector = next(v for v in VECTORS if v.name == "edges")
+    assert "differs" not in conformance._vector(vector)
+    monkeypatch.setitem(vector.by_hand, "tiger", (17.0, 27.0))
+    monkeypatch.setitem(vector.by_hand, "lassoan", None)
+    text = conformance._vector(vector)
+    assert "| tiger | 17 | **differs: 16** | 27 | 27 | by hand |" in text
+    assert "| lassoan | not applicable | **differs: a number** |" in text

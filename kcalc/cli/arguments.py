@@ -29,12 +29,12 @@ def count(text: str) -> int:
 
 
 def rule_name(text: str) -> str:
-    """Take the name of a scoring rule."""
+    """Take the name of a scoring rule, or all."""
     from kcalc.scoring import RULES
 
-    if text not in RULES:
+    if text != "all" and text not in RULES:
         raise argparse.ArgumentTypeError(
-            f"no rule is named {text!r}; there are {', '.join(sorted(RULES))}"
+            f"no rule is named {text!r}; there are {', '.join(RULES)}, and all"
         )
     return text
 

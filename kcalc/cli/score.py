@@ -64,7 +64,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="agatston_1990",
         metavar="NAME",
         type=arguments.rule_name,
-        help="scoring rule: agatston_1990 (default) or fqm_canon",
+        help="scoring rule: agatston_1990 (default), another preset, or all, which "
+        "prints the same mask under every preset",
     )
     option(
         "--tube-voltage-kvp",

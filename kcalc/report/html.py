@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from kcalc.report.all_rules import all_rules_section
 from kcalc.report.figures import WINDOW_LEVEL_HU, WINDOW_WIDTH_HU
 from kcalc.report.pictures import Picture
 from kcalc.report.style import STYLE
@@ -34,6 +35,7 @@ def render_html(
         _further(record),
         _findings(record["findings"]),
         _rule(record),
+        all_rules_section(record),
         _pictures(record, pictures, num_left_out),
         _lesions(record),
         _scan(record),
@@ -169,7 +171,7 @@ def _rule(record: Mapping[str, Any]) -> str:
     return (
         f"<section><h2>How the score was made</h2><p>{escape(rule['description'])}</p>"
         f'<p class="note">Rule <b>{escape(rule["name"])}</b>: '
-        f"{escape(rule['source'])}.</p></section>"
+        f"{escape(rule['source'])}. {escape(rule['remarks'])}</p></section>"
     )
 
 

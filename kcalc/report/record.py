@@ -24,6 +24,7 @@ RECORD_SCHEMA = 1
 """Number of the form of ``score.json``; it rises when a key changes its meaning."""
 
 _PLAIN: dict[str, Any] = {
+    "all_rules": None,
     "target": {"name": "coronary", "title": TARGETS["coronary"].title, "note": ""},
     "volume_isotropic_mm3": None,
     "risk_classes": "common",
@@ -72,7 +73,8 @@ def score_record(
         grid: On which grid the score was taken, with its ``description``; None says
             nothing of it.
         derived: Entries that say more than the score or correct it, such as target,
-            classes, percentile and further indices; None for a plain coronary score.
+            classes, percentile, further indices and the scores under all rules; None
+            for a plain coronary score under one rule.
     """
     values = score.to_dict() | _PLAIN | dict(derived or {})
     for lesion in values["lesions"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kcalc.report.all_rules import all_rules_lines
 from kcalc.report.finding import non_standard_words, percentile_words
 
 
@@ -14,21 +15,23 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
     Args:
         record: What ``score.json`` holds.
     """
+    rows = (
+        *_target(record),
+        *_agatston(record),
+        *_volume_and_mass(record),
+        ("Lesions", record["num_lesions"]),
+        *_vessels(record),
+        *further_numbers(record),
+        ("Rule", f"{record['rule']['name']}: {record['rule']['description']}"),
+        *_grid(record),
+    )
     return [
-        f"{name:<16}{value}"
-        for name, value in (
-            *_target(record),
-            *_agatston(record),
-            *_volume_and_mass(record),
-            ("Lesions", record["num_lesions"]),
-            *_vessels(record),
-            *further_numbers(record),
-            ("Rule", f"{record['rule']['name']}: {record['rule']['description']}"),
-            *_grid(record),
-        )
-    ] + [
-        f"{finding['kind']} {finding['code']}: {finding['message']}"
-        for finding in record["findings"]
+        *(f"{name:<16}{value}" for name, value in rows),
+        *all_rules_lines(record),
+        *(
+            f"{finding['kind']} {finding['code']}: {finding['message']}"
+            for finding in record["findings"]
+        ),
     ]
 
 

@@ -1,5 +1,6 @@
 """Calcium scoring under explicit rules: NumPy arrays in, frozen results out."""
 
+from kcalc.scoring.all_rules import RuleOutcome, score_under_all_rules
 from kcalc.scoring.calcium import CalciumScore, calcium_score
 from kcalc.scoring.calibration import (
     Calibration,
@@ -35,6 +36,7 @@ __all__ = [
     "Lesion",
     "OrdinalScore",
     "Percentile",
+    "RuleOutcome",
     "ScoringRule",
     "Target",
     "VesselScore",
@@ -57,5 +59,6 @@ __all__ = [
     "risk_category",
     "rod_calibration",
     "rule",
+    "score_under_all_rules",
     "spatially_weighted_score",
 ]

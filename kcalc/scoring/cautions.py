@@ -94,9 +94,12 @@ def mask_cautions(counted: Components, rule: ScoringRule) -> list[str]:
             "of the rule would give."
         ]
     if lowest_hu is None and num_below > counted.values_hu.size / 2:
+        code, what = "MASK_REGION", "counts the mask"
+        if rule.threshold_hu is not None:
+            code, what = "MASK_VOLUME", "counts the mask in volume and mass"
         return [
-            f"MASK_REGION: the rule {rule.name} counts the mask whatever its HU, and "
-            f"{num_below} of its {counted.values_hu.size} voxels are below {usual_hu} "
-            "HU; it is meant for a mask of calcium, not of a region."
+            f"{code}: the rule {rule.name} {what} whatever its HU, and {num_below} of "
+            f"its {counted.values_hu.size} voxels are below {usual_hu} HU; it is meant "
+            "for a mask of calcium, not of a region."
         ]
     return []

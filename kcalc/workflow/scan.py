@@ -26,10 +26,14 @@ from kcalc.report import (
     write_text,
 )
 from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
-from kcalc.scoring import rule as rule_named
 from kcalc.scoring.mass import check_calibration
 from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Volume
+from kcalc.workflow.all_rules import (
+    DEFAULT_RULE,
+    leading_rule,
+    under_all_rules,
+)
 from kcalc.workflow.derived import (
     calibration_of,
     derived_values,
@@ -50,7 +54,7 @@ from kcalc.workflow.masks import (
     restricted_to,
     with_nearest_vessels,
 )
-from kcalc.workflow.options import ScoreOptions, rule_for_beam, target_rule
+from kcalc.workflow.options import ScoreOptions, rule_for_beam
 
 if TYPE_CHECKING:
     import keras
@@ -112,7 +116,7 @@ def score_scan(
     model: Network | keras.Model | str | os.PathLike[str] | None = None,
     mask_path: str | os.PathLike[str] | None = None,
     mask_labels: str | None = None,
-    rule: str | ScoringRule = "agatston_1990",
+    rule: str | ScoringRule = DEFAULT_RULE,
     mass_calibration: float | Literal["population"] | None = None,
     tube_voltage_kvp: float | None = None,
     series: str | None = None,
@@ -152,7 +156,9 @@ def score_scan(
             them by the numbers of ``kcalc.anatomy``, if it holds several.
         mask_labels: What the labels of the mask mean, where it does not say it
             (:func:`kcalc.io.label_names.label_scheme`).
-        rule: Name of a scoring rule, or a rule.
+        rule: Name of a scoring rule, a rule, or ``"all"``: then ``all_rules`` of
+            ``score.json`` has the same mask under every preset, and all else is of
+            the default rule.
         mass_calibration: mg/mL of hydroxyapatite per HU; ``"population"`` takes the
             mean over patients, at 120 kVp alone; None gives no mass, unless the options
             name a calibration rod.
@@ -185,7 +191,7 @@ def score_scan(
     report = progress or _silent
     options = options or ScoreOptions()
     target = options.target_preset
-    scoring_rule = target_rule(rule_named(rule), target)
+    scoring_rule = leading_rule(rule, options)
     if mass_calibration is not None and options.calibration_path is not None:
         raise UsageError(
             "OPTIONS", "give a mass calibration or a calibration rod, not both."
@@ -250,20 +256,20 @@ def score_scan(
             options,
         )
         report("Scoring", 0, 0)
-        score = calcium_score(
-            volume.array,
-            found.mask,
-            volume.spacing_mm,
-            rule=beam_rule,
-            tube_voltage_kvp=None
+        facts: dict[str, Any] = {
+            "tube_voltage_kvp": None
             if options.kev is not None
             else volume.acquisition.tube_voltage_kvp,
-            slice_thickness_mm=volume.acquisition.slice_thickness_mm,
-            vessels=found.vessels,
-            mass_calibration=None
+            "slice_thickness_mm": volume.acquisition.slice_thickness_mm,
+            "vessels": found.vessels,
+            "mass_calibration": None
             if calibration is None
             else calibration.mg_per_ml_per_hu,
+        }
+        score = calcium_score(
+            volume.array, found.mask, volume.spacing_mm, rule=beam_rule, **facts
         )
+        all_rules = under_all_rules(rule, volume, found.mask, options, facts)
         mask = calcium_of(volume.array, found.mask, score.rule)
         mask_on_slices = calcium_on_slices(seen, mask, volume, score.rule)
         record = score_record(
@@ -286,7 +292,8 @@ def score_scan(
                 calibration=calibration,
                 vessels=vessels,
                 vessel_map=found.vessel_map,
-            ),
+            )
+            | {"all_rules": all_rules},
         )
         pictures, num_left_out = lesion_pictures(
             volume,
