@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 import kcalc
 from kcalc.geometry import Geometry
 from kcalc.io import read_labels
+from kcalc.volume import Acquisition
 
 LAD, RCA = 2, 4
 SHAPE = (5, 13, 11)  # a frame of 143 bits ends within a byte
@@ -376,3 +377,44 @@ def test_on_a_scan_of_unknown_frame_of_reference_the_grid_decides(tmp_path, volu
     )
     labels = read_labels(path, replace(volume, acquisition=facts))
     assert labels.array.any()
+
+
+# --- real objects -----------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_a_real_segmentation_of_a_liver_lies_where_it_says(test_data: Path):
+    path = test_data / "odd-dicom" / "liver.dcm"
+    grid = Geometry.axial((5, 512, 512), (1.0, 0.810547, 0.810547), LIVER_MM)
+    scan = kcalc.Volume(np.zeros(grid.shape_zyx, np.int16), grid)
+    labels = read_labels(path, scan)
+    expected = np.zeros(grid.shape_zyx, np.uint8)
+    expected[1:4] = pydicom.dcmread(path).pixel_array
+    np.testing.assert_array_equal(labels.array, expected)
+    assert labels.array.sum() > 10_000
+    assert not labels.vessels_named
+    with pytest.raises(kcalc.InputError, match="MASK_GRID"):
+        small = Geometry.axial((3, 512, 512), grid.spacing_mm, LIVER_MM)
+        read_labels(path, kcalc.Volume(scan.array[:3], small))
+
+
+LIVER_MM = (-235.2, -226.8, -129.69)
+"""One slice below the first frame of the real segmentation."""
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "code_"),
+    [
+        ("liver_1frame.dcm", "TRUNCATED"),  # three frames described, none counted
+        ("test-SR.dcm", "LABEL_FORMAT"),
+        ("eCT_Supplemental.dcm", "LABEL_FORMAT"),
+    ],
+)
+def test_real_objects_that_are_no_labels_are_refused(
+    test_data: Path, volume: kcalc.Volume, name: str, code_: str
+):
+    unknown = replace(volume, acquisition=Acquisition())
+    with pytest.raises(kcalc.InputError) as caught:
+        read_labels(test_data / "odd-dicom" / name, unknown)
+    assert caught.value.code == code_

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kcalc.errors import InputError
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
@@ -78,8 +79,8 @@ def coca_labels(path: Path, volume: Volume, scheme: LabelScheme | None) -> Label
     drawn = [roi for roi in rois if len(roi.points_xy_px) >= 3]
     points = [Outline(0, 0, roi.points_xy_px[:, ::-1]) for roi in drawn]
     check_outlines(points, volume.shape, path)
-    placed, message = _place(drawn, volume, path)
-    _refuse_misplaced(placed, volume, path)
+    placed, maxima, message = _place(drawn, volume, path)
+    _refuse_misplaced(maxima, path)
     findings = [Finding("LABEL_ORDER", message, "note")] if placed else []
     if num_repeated:
         message = f"Images that the file lists more than once: {num_repeated}."
@@ -191,19 +192,28 @@ def _points(value: Any, count: int, path: Path) -> FloatArray:
     return points
 
 
-def _place(
-    rois: Sequence[_Roi], volume: Volume, path: Path
-) -> tuple[list[NamedOutline], str]:
-    """Return the ROIs in their slices, and by what they were placed."""
+_Placed = tuple[list[NamedOutline], list[float], str]
+"""Outlines in their slices, the largest HU within each, by what they were placed."""
+
+
+def _place(rois: Sequence[_Roi], volume: Volume, path: Path) -> _Placed:
     by_mm = [_by_millimetres(roi, volume) for roi in rois]
     placed = [outline for outline in by_mm if outline is not None]
     if len(placed) == len(rois):
-        return placed, "The ROIs were placed by their millimetres."
+        return _measured(placed, volume, "by their millimetres")
     slices = {frame.sop_instance_uid: z for z, frame in enumerate(volume.frames)}
     if all(roi.sop_uid in slices for roi in rois):
         by_uid = [_outline(roi, slices[roi.sop_uid]) for roi in rois]
-        return by_uid, "The ROIs were placed by the UID of their slices."
+        return _measured(by_uid, volume, "by the UID of their slices")
     return _by_index(rois, volume, path)
+
+
+def _measured(outlines: list[NamedOutline], volume: Volume, how: str) -> _Placed:
+    maxima = [
+        _maximum_hu(fill_outline(o.points_yx, volume.shape[1:]), volume.array[o.z])
+        for o in outlines
+    ]
+    return outlines, maxima, f"The ROIs were placed {how}."
 
 
 def _outline(roi: _Roi, z: int) -> NamedOutline:
@@ -226,9 +236,7 @@ def _by_millimetres(roi: _Roi, volume: Volume) -> NamedOutline | None:
     return NamedOutline(roi.name, int(z), index[:, 1:])
 
 
-def _by_index(
-    rois: Sequence[_Roi], volume: Volume, path: Path
-) -> tuple[list[NamedOutline], str]:
+def _by_index(rois: Sequence[_Roi], volume: Volume, path: Path) -> _Placed:
     """Return the ROIs placed from the end of the scan where they lie on calcium."""
     last = volume.shape[0] - 1
     highest = max(roi.image_index for roi in rois)
@@ -243,16 +251,20 @@ def _by_index(
         ("caudal", lambda index: index),
         ("cranial", lambda index: last - index),
     )
+    filled = [fill_outline(r.points_xy_px[:, ::-1], volume.shape[1:]) for r in rois]
     tried = []
     for end, slice_of in ends:
         outlines = [_outline(roi, slice_of(roi.image_index)) for roi in rois]
-        maxima = [_maximum_hu(outline, volume) for outline in outlines]
+        maxima = [
+            _maximum_hu(fill, volume.array[outline.z])
+            for fill, outline in zip(filled, outlines, strict=True)
+        ]
         on_calcium = sum(hu >= AGATSTON_THRESHOLD_HU for hu in maxima)
         as_stated = sum(
             abs(hu - roi.maximum_hu) <= 1 for hu, roi in zip(maxima, rois, strict=True)
         )
-        tried.append(((on_calcium, as_stated), end, outlines))
-    (count, end, outlines), (other, _, others) = sorted(
+        tried.append(((on_calcium, as_stated), end, outlines, maxima))
+    (count, end, outlines, maxima), (other, _, others, _) = sorted(
         tried, key=lambda item: item[0], reverse=True
     )
     same = all(a.z == b.z for a, b in zip(outlines, others, strict=True))
@@ -264,28 +276,27 @@ def _by_index(
             path=path,
             hint="Export the ROIs with their points in mm.",
         )
-    return outlines, f"ImageIndex was found to count from the {end} end of the scan."
+    message = f"ImageIndex was found to count from the {end} end of the scan."
+    return outlines, maxima, message
 
 
-def _maximum_hu(outline: NamedOutline, volume: Volume) -> float:
-    """Return the largest HU within an outline, minus infinity where there is none."""
-    (row, column), inside = fill_outline(outline.points_yx, volume.shape[1:])
-    plane = volume.array[outline.z]
+def _maximum_hu(
+    filled: tuple[tuple[int, int], npt.NDArray[np.bool_]], plane: npt.NDArray[Any]
+) -> float:
+    """Return the largest HU within a filled outline, minus infinity for no pixel."""
+    (row, column), inside = filled
     window = plane[row : row + inside.shape[0], column : column + inside.shape[1]]
     return float(window[inside].max()) if inside.any() else -math.inf
 
 
-def _refuse_misplaced(
-    outlines: Sequence[NamedOutline], volume: Volume, path: Path
-) -> None:
+def _refuse_misplaced(maxima: Sequence[float], path: Path) -> None:
     """Refuse outlines of which fewer than half lie on calcium."""
-    maxima = [_maximum_hu(outline, volume) for outline in outlines]
     num_good = sum(hu >= AGATSTON_THRESHOLD_HU for hu in maxima)
-    if 2 * num_good < len(outlines):
+    if 2 * num_good < len(maxima):
         raise InputError(
             "LABEL_MISPLACED",
             f"at least half of the outlines must hold a voxel of "
-            f"{AGATSTON_THRESHOLD_HU} HU; {num_good} of {len(outlines)} do, so they "
+            f"{AGATSTON_THRESHOLD_HU} HU; {num_good} of {len(maxima)} do, so they "
             "belong to another scan or another order of slices.",
             path=path,
             hint="See that the ROIs were drawn on this very series.",

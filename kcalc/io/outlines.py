@@ -16,12 +16,12 @@ import numpy.typing as npt
 from kcalc.errors import InputError
 from kcalc.volume import Finding
 
-MAX_OUTLINES = 100_000
-MAX_POINTS = 2_000_000
+MAX_OUTLINES = 10_000
+MAX_POINTS = 1_000_000
 """Points of all outlines of one file."""
-MAX_PIXELS = 1 << 27
+MAX_PIXELS = 1 << 26
 """Pixels in the bounding boxes of all outlines of one file."""
-MAX_CROSSINGS = 1 << 22
+MAX_CROSSINGS = 1 << 21
 """Crossings of edges with rows of pixels of one file; an outline has two a row."""
 OUTSIDE_LIMIT_PX = 1.0
 """How far a point may lie outside the image, as on the outer edge of a pixel."""
