@@ -18,3 +18,13 @@ def test_data() -> Path:
     if not root.is_dir():
         pytest.skip("KCALC_TEST_DATA is absent")
     return root
+
+
+@pytest.fixture(scope="session")
+def phantom_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean DICOM series of the QRM phantom, 9 slices of 128 x 128 every 3 mm."""
+    from kcalc.phantoms import qrm, write_dicom_series
+
+    folder = tmp_path_factory.mktemp("phantom")
+    write_dicom_series(qrm(seed=3, num_slices=9, rows=128, columns=128), folder)
+    return folder

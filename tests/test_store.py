@@ -247,7 +247,7 @@ def test_another_schema_is_refused(path, schema):
 @pytest.mark.parametrize(
     "link", [h5py.ExternalLink("secret.h5", "/x"), h5py.SoftLink("/cases/b/image")]
 )
-def test_links_are_refused(path, link):
+def test_c16_links_are_refused(path, link):
     with h5py.File(path, "r+") as file:
         del file["cases/a/image"]
         file["cases/a/image"] = link
@@ -255,7 +255,7 @@ def test_links_are_refused(path, link):
         CaseStore(path)
 
 
-def test_a_link_in_place_of_a_case_is_refused(path):
+def test_c16_a_link_in_place_of_a_case_is_refused(path):
     with h5py.File(path, "r+") as file:
         file["cases/d"] = h5py.ExternalLink("other.h5", "/cases/a")
     with pytest.raises(InputError, match="STORE_LINK"):
@@ -269,7 +269,7 @@ def test_a_missing_dataset_is_refused(path):
         CaseStore(path)
 
 
-def test_external_storage_is_refused(path, tmp_path):
+def test_c16_external_storage_is_refused(path, tmp_path):
     size = int(np.prod(SHAPE)) * 2
     (tmp_path / "elsewhere.raw").write_bytes(bytes(size))
     external = [(str(tmp_path / "elsewhere.raw"), 0, size)]
@@ -278,7 +278,7 @@ def test_external_storage_is_refused(path, tmp_path):
         CaseStore(path)
 
 
-def test_a_virtual_dataset_is_refused(path):
+def test_c16_a_virtual_dataset_is_refused(path):
     layout = h5py.VirtualLayout(SHAPE, "<i2")
     layout[:] = h5py.VirtualSource("other.h5", "image", shape=SHAPE)
     with h5py.File(path, "r+") as file:
@@ -300,7 +300,7 @@ def test_a_virtual_dataset_is_refused(path):
         {"data": np.zeros((4, 6, 9), "<i2")},  # the label has another shape
     ],
 )
-def test_a_dataset_that_is_not_what_it_declares_is_refused(path, arguments):
+def test_c16_a_dataset_that_is_not_what_it_declares_is_refused(path, arguments):
     replace_dataset(path, **arguments)
     with pytest.raises(InputError, match="STORE_SHAPE"):
         CaseStore(path)
