@@ -18,7 +18,7 @@ SHOULD = {"a": (19,), "b": (5,), "c": (17,)}
 
 
 def _rows_of_tests() -> set[str]:
-    """Return the rows that test names begin with, such as ``a1`` of ``test_a01_...``."""
+    """Return the rows that test names begin with: ``a1`` of ``test_a01_...``."""
     rows = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         text = path.read_text("utf-8")

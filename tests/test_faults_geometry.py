@@ -132,7 +132,7 @@ def second_series(ds: pydicom.FileDataset, **tags: object) -> None:
     [
         ["ORIGINAL", "PRIMARY", "LOCALIZER"],
         ["DERIVED", "SECONDARY", "PROJECTION IMAGE"],
-        ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"],
+        ["DERIVED", "SECONDARY", "AXIAL", "CT_SOFT MIP"],
         ["DERIVED", "PRIMARY", "MIN_IP"],
         ["DERIVED", "PRIMARY", "IODINE NO WATER"],
         ["DERIVED", "PRIMARY", "DE_IODINE_MAP"],

@@ -23,8 +23,6 @@ from kcalc.io import discovery
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 """SOP class CT Image Storage: one slice a file."""
-MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-"""SOP class of a DICOMDIR."""
 MAX_NESTING = 64
 """Deepest nesting of sequences that is read (fault C9)."""
 
@@ -150,7 +148,7 @@ def read_header(path: Path) -> SliceHeader | None:
         header = _parse_growing(buffer, path, syntax)
     stated = meta.get(0x0002, b"").decode("ascii", "replace")
     sop_class = header.get("SOPClassUID") or stated
-    if sop_class.startswith(MEDIA_DIRECTORY):
+    if sop_class.startswith(discovery.MEDIA_DIRECTORY):
         return None
     if part10 and header.pixel_offset is None and not header.get("Modality"):
         raise InputError(

@@ -29,6 +29,8 @@ MAX_FILE_BYTES = 1 << 32
 """Largest file that is read whole."""
 MAX_INFLATED_BYTES = 1 << 27
 """Largest deflated data set that is expanded; a 2048 x 2048 slice takes 8 MiB."""
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 _LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR")
@@ -217,8 +219,12 @@ def file_size(path: Path) -> int:
 
 
 def is_blank(path: Path) -> bool:
-    """Return whether a file is empty or begins with 128 zeros, as a cut copy does."""
-    return not any(_read(path, 128))
+    """Return whether a file is empty or begins with 128 zeros, as a cut copy does.
+
+    A DICOM directory begins so too, and is none.
+    """
+    head = _read(path, 1024)
+    return not any(head[:128]) and MEDIA_DIRECTORY.encode() not in head
 
 
 @contextlib.contextmanager
