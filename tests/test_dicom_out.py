@@ -799,6 +799,23 @@ def test_identity_of_a_deflated_file_is_read(tmp_path: Path) -> None:
     assert identity == {"PatientName": "Nobody^Of^Note", "PatientID": "SECRET-ID"}
 
 
+def scrubbed(ds: pydicom.Dataset, _: int) -> None:
+    ds.PatientIdentityRemoved = "YES"
+    ds.LossyImageCompression = "01"
+
+
+def test_phi_keep_of_a_scrubbed_scan_says_that_it_was_scrubbed(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", scan_hu(), edit=scrubbed)
+    score_dicom(tmp_path / "series", tmp_path / "out", phi="keep")
+    for name in ("seg.dcm", "sr.dcm"):
+        ds = pydicom.dcmread(tmp_path / "out" / name)
+        assert ds.PatientIdentityRemoved == "YES"
+        assert ds.DeidentificationMethod == "as in the source"
+        assert ds.PatientID == "SECRET-ID"
+    seg = pydicom.dcmread(tmp_path / "out" / "seg.dcm")
+    assert seg.LossyImageCompression == "01"
+
+
 # --- other people's validators --------------------------------------------------
 
 
@@ -815,21 +832,23 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     tmp_path = tmp_path_factory.mktemp("variants")
     write_series(tmp_path / "series", scan_hu(), edit=identified)
     write_enhanced(tmp_path / "enhanced" / "e.dcm", scan_hu())
+    write_series(tmp_path / "scrubbed", scan_hu(), edit=scrubbed)
     vessels = np.zeros((6, 20, 24), np.uint8)
     vessels[1, 5:7, 6:9], vessels[4, 12:14, 10:13] = 3, 9
     empty = np.zeros((6, 20, 24), np.uint8)
     score_dicom(tmp_path / "series", tmp_path / "plain", mass_calibration=0.8)
     score_dicom(tmp_path / "series", tmp_path / "kept", phi="keep")
+    score_dicom(tmp_path / "scrubbed", tmp_path / "lossy", phi="keep")
     score_dicom(tmp_path / "series", tmp_path / "vessels", vessels)
     score_dicom(tmp_path / "series", tmp_path / "zero", empty)
     score_dicom(tmp_path / "enhanced", tmp_path / "multi", rule="calciumscoring_jl")
-    outs = ("plain", "kept", "vessels", "zero", "multi")
+    outs = ("plain", "kept", "lossy", "vessels", "zero", "multi")
     return sorted(path for out in outs for path in (tmp_path / out).glob("*.dcm"))
 
 
 def test_dciodvfy_finds_no_error(variants: list[Path]) -> None:
     dciodvfy = tool("dciodvfy", "dicom3tools")
-    assert len(variants) == 9
+    assert len(variants) == 11
     for path in variants:
         done = subprocess.run(
             [dciodvfy, "-new", str(path)], capture_output=True, text=True, check=False

@@ -143,9 +143,10 @@ def point_at_frames(dataset: Dataset, volume: Volume) -> None:
     for group in dataset.get("PerFrameFunctionalGroupsSequence", ()):
         for derivation in group.get("DerivationImageSequence", ()):
             for item in derivation.SourceImageSequence:
-                frame = frames[item.ReferencedSOPInstanceUID]
-                _refer(item, frame)
-                item.ReferencedFrameNumber = frame.frame_number
+                if item.ReferencedSOPInstanceUID in frames:
+                    frame = frames[item.ReferencedSOPInstanceUID]
+                    _refer(item, frame)
+                    item.ReferencedFrameNumber = frame.frame_number
     for holder, keyword in _instance_lists(dataset):
         kept: dict[str, Any] = {}
         for item in getattr(holder, keyword):
@@ -174,7 +175,8 @@ def complete(dataset: Dataset, identity: Mapping[str, str] | None) -> None:
     kept = identity or {}
     for keyword, value in kept.items():
         setattr(dataset, keyword, value)
-    if "PatientIdentityRemoved" in kept and "DeidentificationMethod" not in kept:
+    scrubbed = kept.get("PatientIdentityRemoved") == "YES"
+    if scrubbed and "DeidentificationMethod" not in kept:
         dataset.DeidentificationMethod = "as in the source"
     dataset.ContentDate = kept.get("StudyDate") or NO_DATE
     dataset.ContentTime = kept.get("StudyTime") or NO_TIME
