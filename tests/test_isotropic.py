@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from kcalc.scoring import isotropic_volume_mm3, rule
 
@@ -99,6 +102,21 @@ def test_the_fast_volume_equals_the_slow_loop(spacing_mm):
     slow = loop_volume(scan, mask & (scan >= 130), spacing_mm, 130)
     assert fast == pytest.approx(slow, rel=1e-12)
     assert fast > 0
+
+
+@given(
+    scan=arrays(np.int16, (4, 6, 7), elements=st.integers(-50, 400)),
+    spacing_z=st.floats(0.4, 5.0),
+)
+def test_turning_or_mirroring_a_scan_keeps_its_volume(scan, spacing_z):
+    scan[0, 0, 0] = -1000  # some air, as no scan of HU is without
+    whole = np.ones(scan.shape, bool)
+    volume = isotropic_volume_mm3(scan, whole, (spacing_z, 0.7, 0.7))
+    for moved in (scan[:, ::-1], scan[:, :, ::-1], scan.transpose(0, 2, 1)):
+        mask = np.ones(moved.shape, bool)
+        same = isotropic_volume_mm3(moved, mask, (spacing_z, 0.7, 0.7))
+        assert same == volume
+    assert 0 <= volume <= scan.size * (spacing_z + 0.7) * 0.49
 
 
 def test_it_comes_near_the_true_volume_of_a_ball():

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dicom_factory import write_series
+from hypothesis import given
+from hypothesis import strategies as st
 
 import kcalc
 from kcalc.errors import InputError, UnfitError
@@ -167,6 +169,29 @@ def test_a_rule_with_a_row_at_120_kvp_warns_of_nothing_there():
         scan, scan > 100, (3.0, 0.5, 0.5), rule=own, tube_voltage_kvp=120
     )
     assert (score.rule.threshold_hu, score.warnings) == (128, ())
+
+
+@given(
+    low=st.floats(70, 149),
+    step=st.floats(0.1, 79),
+    table=st.sampled_from(["kvp", "kev"]),
+)
+def test_thresholds_never_rise_with_the_energy(low, step, table):
+    adapt = kvp_adapted if table == "kvp" else kev_adapted
+    softer, harder = adapt(AGATSTON, low), adapt(AGATSTON, min(low + step, 150))
+    pairs = list(zip(edges(softer), edges(harder), strict=True))
+    assert all(high <= low + 1e-9 for low, high in pairs)
+    assert edges(softer) == sorted(edges(softer))
+
+
+@given(kvp=st.floats(70, 119), hu=st.integers(100, 700))
+def test_an_adapted_score_of_a_softer_beam_is_never_higher(kvp, hu):
+    scan = scan_of(hu)
+    arguments = {"spacing_mm": (3.0, 0.5, 0.5), "tube_voltage_kvp": kvp}
+    plain = kcalc.calcium_score(scan, scan > 50, **arguments).agatston
+    rule_for_kvp = kvp_adapted(AGATSTON, kvp)
+    adapted = kcalc.calcium_score(scan, scan > 50, **arguments, rule=rule_for_kvp)
+    assert adapted.agatston <= plain
 
 
 # --- scans that are never adapted
