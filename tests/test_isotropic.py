@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -104,6 +104,7 @@ def test_the_fast_volume_equals_the_slow_loop(spacing_mm):
     assert fast > 0
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     scan=arrays(np.int16, (4, 6, 7), elements=st.integers(-50, 400)),
     spacing_z=st.floats(0.4, 5.0),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dicom_factory import write_series
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kcalc
@@ -171,6 +171,7 @@ def test_a_rule_with_a_row_at_120_kvp_warns_of_nothing_there():
     assert (score.rule.threshold_hu, score.warnings) == (128, ())
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     low=st.floats(70, 149),
     step=st.floats(0.1, 79),
@@ -184,6 +185,7 @@ def test_thresholds_never_rise_with_the_energy(low, step, table):
     assert edges(softer) == sorted(edges(softer))
 
 
+@settings(deadline=None, max_examples=50)
 @given(kvp=st.floats(70, 119), hu=st.integers(100, 700))
 def test_an_adapted_score_of_a_softer_beam_is_never_higher(kvp, hu):
     scan = scan_of(hu)

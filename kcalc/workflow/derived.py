@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from kcalc.scoring import (
 )
 from kcalc.scoring.indices import region_round
 from kcalc.scoring.isotropic import lesion_voxels
+from kcalc.scoring.percentile import PercentileRow
 from kcalc.scoring.standard import cut_findings, heart_findings
 from kcalc.volume import Finding, Volume
 from kcalc.workflow.options import ScoreOptions
@@ -38,7 +38,6 @@ _SWCS_DENSITY_MG_PER_ML = 100.0
 def calibration_of(
     volume: Volume,
     mass_calibration: float | str | None,
-    rois: npt.NDArray[np.uint8] | None,
     options: ScoreOptions,
 ) -> Calibration | None:
     """Return the mass calibration as the options ask, None for none.
@@ -46,16 +45,19 @@ def calibration_of(
     Args:
         volume: The scan.
         mass_calibration: A factor in mg/mL per HU, ``"population"`` or None.
-        rois: Regions of a calibration rod on the scan's grid, or None.
-        options: The choices.
+        options: The choices, with the mask file of a calibration rod.
 
     Raises:
-        InputError: ``CALIBRATION_ROI``.
+        InputError: ``CALIBRATION_ROI``, or the mask file is refused.
         UnfitError: ``CALIBRATION_KVP``.
     """
-    if rois is not None:
+    from kcalc.io.nifti import read_mask
+
+    if options.calibration_path is not None:
         return rod_calibration(
-            volume.array, rois, rod_density_mg_per_ml=options.rod_density_mg_per_ml
+            volume.array,
+            read_mask(options.calibration_path, volume.geometry),
+            rod_density_mg_per_ml=options.rod_density_mg_per_ml,
         )
     if isinstance(mass_calibration, str):
         if options.kev is not None:
@@ -103,6 +105,7 @@ def derived_values(
     *,
     calibration: Calibration | None = None,
     vessels: npt.NDArray[np.uint8] | None = None,
+    percentiles: Sequence[PercentileRow] = (),
     vessel_map: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the entries of ``score.json`` that say more than the score itself.
@@ -114,10 +117,11 @@ def derived_values(
         options: The choices.
         calibration: The mass calibration.
         vessels: Segmentation of vessels on the scan's grid.
+        percentiles: Rows of the percentile table.
         vessel_map: Where the vessel numbers of the mask are from.
 
     Raises:
-        InputError: The percentile table or the segmentation is refused.
+        InputError: ``PERCENTILE_RANGE`` or ``VESSEL_ABSENT``.
     """
     target = options.target_preset
     lesions = lesion_voxels(volume.array, mask, volume.spacing_mm, score.rule)
@@ -129,7 +133,7 @@ def derived_values(
         "risk_classes": options.risk_classes if target.has_classes else None,
         "mass_calibration": None if calibration is None else calibration.to_dict(),
         "vessel_map": None if vessel_map is None else dict(vessel_map),
-        "percentile": _percentile(score, options),
+        "percentile": _percentile(score, percentiles, options),
         "aortic_valve": None,
         "ordinal": None,
         "further_indices": _further_indices(volume, lesions, calibration),
@@ -157,25 +161,25 @@ def derived_values(
     return values
 
 
-def read_regions(
-    path: str | os.PathLike[str] | None, volume: Volume
-) -> npt.NDArray[np.uint8] | None:
-    """Return the labels of a mask file on the scan's grid, None without a file.
+def read_percentiles(options: ScoreOptions) -> tuple[PercentileRow, ...]:
+    """Return the rows of the percentile table, none without one.
 
     Raises:
-        InputError: The file is refused.
+        InputError: The table is refused.
     """
-    from kcalc.io.nifti import read_mask
+    if options.percentile_table is None:
+        return ()
+    return read_percentile_table(options.percentile_table)
 
-    return None if path is None else read_mask(path, volume.geometry)
 
-
-def _percentile(score: CalciumScore, options: ScoreOptions) -> dict[str, Any] | None:
-    if options.percentile_table is None or options.age is None or options.sex is None:
+def _percentile(
+    score: CalciumScore, table: Sequence[PercentileRow], options: ScoreOptions
+) -> dict[str, Any] | None:
+    if not table or options.age is None or options.sex is None:
         return None
     found = percentile(
         score.coronary_agatston,
-        read_percentile_table(options.percentile_table),
+        table,
         age=options.age,
         sex=options.sex,
         group=options.group,

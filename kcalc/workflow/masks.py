@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kcalc.anatomy import UNDETERMINED_LABEL
 from kcalc.errors import InputError
 from kcalc.scoring import Target, nearest_vessels
+from kcalc.scoring.vessels import checked_vessels
 from kcalc.volume import Finding, Volume
 
 
@@ -64,6 +65,23 @@ def read_given_mask(
     message = "The given mask marks no voxel; the score of 0 says no more than that."
     empty = Finding("MASK_EMPTY", message, "warning")
     return FoundMask(labels.array, None, findings=(*labels.findings, empty))
+
+
+def read_vessels(
+    path: str | os.PathLike[str] | None, volume: Volume
+) -> npt.NDArray[np.uint8] | None:
+    """Return a segmentation of vessels on the scan's grid, None without a file.
+
+    Raises:
+        InputError: ``VESSEL_LABELS``, or the file is refused.
+    """
+    from kcalc.io.nifti import read_mask
+
+    if path is None:
+        return None
+    labels = read_mask(path, volume.geometry)
+    checked_vessels(labels, volume.shape)
+    return labels
 
 
 def with_nearest_vessels(

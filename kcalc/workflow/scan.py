@@ -37,7 +37,7 @@ from kcalc.workflow.all_rules import (
 from kcalc.workflow.derived import (
     calibration_of,
     derived_values,
-    read_regions,
+    read_percentiles,
     standing_findings,
 )
 from kcalc.workflow.dicom import Phi, dicom_identity, write_dicom
@@ -51,6 +51,7 @@ from kcalc.workflow.grid import (
 from kcalc.workflow.masks import (
     FoundMask,
     read_given_mask,
+    read_vessels,
     restricted_to,
     with_nearest_vessels,
 )
@@ -237,24 +238,21 @@ def score_scan(
         beam_rule, beam_findings = rule_for_beam(
             scoring_rule, options, volume.acquisition
         )
+        # What the user gave is refused before the network runs.
+        vessels = read_vessels(options.vessels_path, volume)
+        calibration = calibration_of(volume, mass_calibration, options)
+        percentiles = read_percentiles(options)
         if mask_path is None:
             found = _find_calcium(model, seen, report)
             mask = on_scored_grid(found.mask, seen, volume)
             found = replace(found, mask=mask)
         else:
             found = read_given_mask(mask_path, volume, mask_labels)
-        vessels = read_regions(options.vessels_path, volume)
         if vessels is not None:
             found = with_nearest_vessels(
                 found, vessels, volume, options.vessel_distance_mm
             )
         found = restricted_to(found, target)
-        calibration = calibration_of(
-            volume,
-            mass_calibration,
-            read_regions(options.calibration_path, volume),
-            options,
-        )
         report("Scoring", 0, 0)
         facts: dict[str, Any] = {
             "tube_voltage_kvp": None
@@ -291,6 +289,7 @@ def score_scan(
                 options,
                 calibration=calibration,
                 vessels=vessels,
+                percentiles=percentiles,
                 vessel_map=found.vessel_map,
             )
             | {"all_rules": all_rules},
