@@ -337,7 +337,7 @@ def test_two_objects_of_labels_in_one_folder_are_a_problem(tmp_path: Path):
     with pytest.raises(CasesRefusedError) as caught:
         prepare_store(tmp_path / "data", tmp_path / "cases.h5")
     codes = [p.error.code for p in caught.value.report.problems]
-    assert codes == ["LABEL_AMBIGUOUS"]
+    assert codes == ["DATA_SEVERAL"]
 
 
 # --- leaks --------------------------------------------------------------------
@@ -399,6 +399,31 @@ def test_e13_one_patient_id_under_two_names_is_one_patient(tmp_path: Path):
     assert len({r.patient for r in records.values()}) == 6
     assert "case-0001, case-0003" in report.warnings[0]
     assert "SECRET" not in json.dumps(report.to_dict()) + report.text()
+
+
+def test_a_patient_id_in_most_scans_links_them_and_in_all_is_a_placeholder(
+    tmp_path: Path,
+):
+    for root, last in (("most", "other"), ("all", "one")):
+        for n in range(4):
+            folder = tmp_path / root / f"p{n}"
+            number = last if n == 3 else "one"
+            write_series(folder / "image", scan(n), edit=patient(number))
+            write_nifti(folder / "label.nii.gz", truth(), GRID)
+    report = prepare_store(tmp_path / "most", tmp_path / "most.h5")
+    assert len({case.patient for case in report.cases}) == 2
+    assert "taken as one patient's" in report.warnings[0]
+    report = prepare_store(tmp_path / "all", tmp_path / "all.h5")
+    assert len({case.patient for case in report.cases}) == 4
+    assert "taken as a placeholder" in report.warnings[0]
+
+
+def test_c17_what_cannot_be_listed_and_links_to_folders_are_told(tmp_path: Path):
+    folders(tmp_path / "data")
+    (tmp_path / "elsewhere").mkdir()
+    os.symlink(tmp_path / "elsewhere", tmp_path / "data" / "Surname0__1" / "link")
+    report = prepare_store(tmp_path / "data", tmp_path / "cases.h5")
+    assert "Links to folders were not followed: 1." in report.warnings
 
 
 def test_e13_a_patient_in_both_given_splits_is_a_leak(tmp_path: Path):

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kcalc.errors import InputError
-from kcalc.io.discovery import find_files
-from kcalc.io.labels import label_object_in
+from kcalc.io.discovery import find_files, unreadable
+from kcalc.io.labels import label_objects
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
 LABEL_ENDINGS = (*IMAGE_ENDINGS, ".xml", ".csv", ".dcm")
@@ -107,7 +107,19 @@ def _fits(root: Path, layout: str) -> bool:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
+    return [path for path in _listed(root) if path.is_dir()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what a folder holds, hidden things left out.
+
+    Raises:
+        InputError: ``UNREADABLE``.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    except OSError as error:
+        raise unreadable(folder, error) from error
 
 
 def _image_in(folder: Path) -> Path | None:
@@ -135,17 +147,14 @@ def _folder_cases(root: Path) -> Iterator[CaseFiles]:
 
 def _dicom_cases(root: Path) -> Iterator[CaseFiles]:
     for folder in _folders(root):
-        label = problem = None
-        try:
-            label = label_object_in(folder)
-        except InputError as error:
-            problem = error
+        labels = label_objects(folder)
+        several = _several(folder, f"{len(labels)} DICOM SEG or RTSTRUCT objects")
         yield CaseFiles(
             patient=folder.name.split("__")[0],
             place=folder,
             scan=folder,
-            label=label,
-            problem=problem,
+            label=next(iter(labels), None),
+            problem=several if len(labels) > 1 else None,
         )
 
 
@@ -236,7 +245,7 @@ def _several(place: Path, received: str) -> InputError:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+    return [path for path in _listed(folder) if path.is_file()]
 
 
 LAYOUTS: Mapping[str, Callable[[Path], Iterator[CaseFiles]]] = {

@@ -27,6 +27,7 @@ from kcalc.data.splits import assign_splits
 from kcalc.data.store import Case, CaseStore
 from kcalc.errors import InputError
 from kcalc.files import writable_folder
+from kcalc.io.discovery import walk_files
 from kcalc.io.label_names import label_scheme
 
 Progress = Callable[[str, int, int], None]
@@ -108,6 +109,7 @@ def prepare_store(
             )
     problems += _same_images(read)
     warnings = _link_patients(read)
+    warnings += [finding.message for finding in walk_files(source).findings()]
     refused = {problem.case for problem in problems}
     kept = [case for case in read if case.report.name not in refused]
     problems += _leaks(kept)
@@ -159,21 +161,20 @@ def _same_images(cases: Sequence[ReadCase]) -> list[Problem]:
 def _link_patients(cases: Sequence[ReadCase]) -> list[str]:
     """Give cases of one PatientID one patient; return what there is to say of it.
 
-    A PatientID that most patients of a data set share is a placeholder.
+    A PatientID that stands in all scans of three or more patients is a placeholder.
     """
     warnings = []
     patients: dict[str, set[str]] = {}
     for case in cases:
         if case.identity:
             patients.setdefault(case.identity, set()).add(case.patient)
-    num_patients = len({case.patient for case in cases})
     links: dict[str, str] = {}
     for members in patients.values():
-        if len(members) > 2 and 2 * len(members) > num_patients:
+        if len(patients) == 1 and len(members) > 2:
             warnings.append(
-                f"One PatientID stands in the scans of {len(members)} of "
-                f"{num_patients} patients; it was taken as a placeholder, so the data "
-                "set's own names alone tell patients apart."
+                f"One PatientID stands in the scans of all {len(members)} patients; it "
+                "was taken as a placeholder, so the data set's own names alone tell "
+                "patients apart."
             )
         elif len(members) > 1:
             names = ", ".join(c.report.name for c in cases if c.patient in members)

@@ -1,10 +1,10 @@
 """CaseStore: prepared cases in one HDF5 file, read through memory maps.
 
-A group ``cases/<name>`` holds ``image`` (int16, zyx, HU), ``label`` (uint8, zyx:
-vessel numbers, 9 for an insert, 0 for the rest), the tables patch sampling needs, and
-the attributes of :class:`CaseRecord`. All datasets are contiguous and uncompressed, so
-that a patch is read without HDF5 (perf.md section 5) and a file cannot declare more
-than it stores.
+A group ``cases/<name>`` holds ``image`` (int16, zyx, HU), ``label`` (uint8, zyx: vessel
+numbers, 8 and 9 for calcium of none, 0 for the rest), the tables patch sampling needs,
+and the attributes of :class:`CaseRecord`. All datasets are contiguous and
+uncompressed, so that a patch is read without HDF5 (perf.md section 5) and a file
+cannot declare more than it stores.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Case:
     Args:
         name: Name of the case, no slash; not a patient's name.
         image: (z, y, x) int16 in HU.
-        label: (z, y, x) uint8: vessel number or 9 where calcified, else 0.
+        label: (z, y, x) uint8: vessel number of ``kcalc.anatomy``, 8 or 9 where
+            calcified, else 0.
         spacing_mm: Voxel spacing (z, y, x) in mm.
         patient: Key that all cases of one patient share; a hash, not an identity.
         split: ``"train"``, ``"validation"`` or ``"test"``.
