@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -381,6 +384,8 @@ def test_one_image_labelled_twice_for_one_patient_is_none(tmp_path: Path):
         write_nifti(folder / "label.nii.gz", truth(), GRID)
     report = prepare_store(tmp_path / "data", tmp_path / "cases.h5")
     assert len(report.cases) == 2
+    # One patient alone cannot be in three splits.
+    assert len([w for w in report.warnings if "too few patients" in w]) == 2
 
 
 def test_e13_one_patient_id_under_two_names_is_one_patient(tmp_path: Path):
@@ -477,6 +482,34 @@ def test_e1_a_call_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeyp
     assert read == ["Surname3__1", "Surname4__1"]
     assert CaseStore(out).fingerprint() == CaseStore(whole).fingerprint()
     assert [p.name for p in out.parent.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+def test_e1_a_call_that_was_killed_goes_on_and_leaves_nothing_behind(tmp_path: Path):
+    folders(tmp_path / "data")
+    for n in range(5):  # larger, so that the kill finds it at work
+        image = np.full((60, 256, 256), -1000, np.int16)
+        image[:, 30:-30, 30:-30] = 40
+        image[10, 100:110, 100:110] = 300 + n
+        grid = Geometry.axial(image.shape, SPACING_MM)
+        folder = tmp_path / "data" / f"Surname{n}__1"
+        write_nifti(folder / "image.nii.gz", image, grid)
+        write_nifti(folder / "label.nii.gz", (image > 130).astype(np.uint8), grid)
+    whole, out = tmp_path / "whole.h5", tmp_path / "out" / "cases.h5"
+    prepare_store(tmp_path / "data", whole)
+    command = [sys.executable, "-m", "kcalc.cli", "prepare", "-o", str(out)]
+    command += ["-i", str(tmp_path / "data")]
+    parts = out.with_name(".cases.h5.parts")
+    with subprocess.Popen(command) as process:
+        deadline = time.monotonic() + 120
+        while not list(parts.glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    assert not out.exists()
+    assert list(parts.glob("*.json"))
+    subprocess.run(command, check=True, capture_output=True)
+    assert CaseStore(out).fingerprint() == CaseStore(whole).fingerprint()
+    assert [path.name for path in out.parent.iterdir() if path.name[0] == "."] == []
 
 
 @pytest.mark.parametrize("changed", ["image.nii.gz", "label.nii.gz"])

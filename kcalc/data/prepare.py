@@ -23,7 +23,7 @@ from kcalc.data.prepare_case import (
     write_json,
 )
 from kcalc.data.prepare_report import CasesRefusedError, PreparationReport, Problem
-from kcalc.data.splits import assign_splits
+from kcalc.data.splits import SPLITS, assign_splits
 from kcalc.data.store import Case, CaseStore
 from kcalc.errors import InputError
 from kcalc.files import writable_folder
@@ -119,6 +119,11 @@ def prepare_store(
     splits = assign_splits(
         {case.patient for case in kept}, given, fractions=fractions, seed=seed
     )
+    warnings += [
+        f"No case is in the split {split!r}: there are too few patients for it."
+        for split, share in zip(SPLITS, fractions, strict=True)
+        if share > 0 and split not in splits.values()
+    ]
     report = PreparationReport(
         layout=name,
         cases=tuple(c.report.in_split(c.patient, splits[c.patient]) for c in kept),

@@ -133,7 +133,7 @@ class CaseStore:
                 "STORE_READ",
                 "The case store is missing or is not a whole HDF5 file.",
                 path=self.path,
-                hint="Make it with the recipe's prepare command.",
+                hint="Make it with kcalc prepare, or the recipe's prepare command.",
             ) from error
         check_no_leak((record.patient, record.split) for record in self.records)
         self._by_name = {record.name: record for record in self.records}
