@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -395,10 +396,10 @@ def test_phantom_command_writes_and_tells(tmp_path, capsys, monkeypatch):
     out = tmp_path / "p"
     assert cli.main(["phantom", "chest", "-o", str(out), "--seed", "5"]) == 0
     text = capsys.readouterr().out
-    assert "True lesions    1" in text
+    truth = json.loads((out / "truth.json").read_text())
+    assert re.search(rf"True lesions +{len(truth['lesions'])}\n", text)
     assert "True volume" in text
     assert "Score of the true mask" in text
     assert len(list((out / "dicom").iterdir())) == 6
-    truth = json.loads((out / "truth.json").read_text())
     assert truth["notice"].startswith("Simulated data.")
     assert cli.main(["phantom", "chest", "-o", str(out), "--seed", "5"]) == 0

@@ -180,3 +180,17 @@ def test_a_full_scan_renders_in_under_twenty_cpu_seconds():
     start = time.process_time()
     chest("wide", 1, shape_zyx=(48, 512, 512))
     assert time.process_time() - start < 20
+
+
+def test_wide_scans_show_the_heart_unless_any_height_is_asked_for():
+    def middles_mm(**options: bool) -> np.ndarray:
+        scans = [
+            chest("wide", seed, shape_zyx=(1, 8, 8), pixel_mm=40.0, **options)
+            for seed in range(30)
+        ]
+        return np.array([scan.volume.geometry.affine_lps[2, 3] for scan in scans])
+
+    at_heart, anywhere = middles_mm(), middles_mm(any_height=True)
+    assert (at_heart >= 0).all() and (at_heart <= 40).all()
+    assert anywhere.min() < -100
+    assert anywhere.max() > 100

@@ -465,7 +465,8 @@ def test_phantom_folder_reads_back_and_its_label_scores_as_told(
     )
     told = truth["score_of_label"]["agatston"]
     assert told > 0
-    assert scored.score.agatston == pytest.approx(told, rel=1e-9)
+    # A decimal string of DICOM holds the spacing to nine decimals.
+    assert scored.score.agatston == pytest.approx(told, rel=1e-7)
 
 
 def test_preset_is_for_the_chest_alone(tmp_path):

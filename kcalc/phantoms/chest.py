@@ -30,6 +30,7 @@ def chest(
     seed: int = 0,
     *,
     num_lesions: int | None = None,
+    any_height: bool = False,
     **scanner: Any,
 ) -> Phantom:
     """Render a non-contrast chest CT with coronary calcium and its imitators.
@@ -42,6 +43,8 @@ def chest(
             field of view round the heart, gated.
         seed: Same seed, same bytes.
         num_lesions: Number of coronary lesions; by default drawn, none in 45 %.
+        any_height: Whether half of the wide scans lie at any height from the kidneys
+            to the neck, so that a network sees what lies beside the heart.
         **scanner: Fields of :class:`~kcalc.phantoms.physics.Scanner` to fix, for
             instance ``shape_zyx=(48, 512, 512)`` or ``noise_sd_hu=20.0``.
 
@@ -73,7 +76,7 @@ def chest(
         *skeleton(build),
         *devices(build, drawn_heart),
     ]
-    machine = _scanner(preset, rng, drawn_heart.centre_xyz_mm, scanner)
+    machine = _scanner(preset, rng, drawn_heart.centre_xyz_mm, any_height, scanner)
     fastest_mm = 1.0 if preset == "cardiac" else 5.0
     way, direction = rng.beta(1, 2.5) * fastest_mm, rng.uniform(0, 2 * np.pi)
     motion = (float(way * np.cos(direction)), float(way * np.sin(direction)))
@@ -108,6 +111,7 @@ def _scanner(
     preset: str,
     rng: np.random.Generator,
     heart_xyz_mm: tuple[float, float, float],
+    any_height: bool,
     fixed: dict[str, Any],
 ) -> Scanner:
     """Draw a scanner; what the caller fixed wins."""
@@ -119,8 +123,8 @@ def _scanner(
     else:
         field_mm = rng.uniform(290, 500)
         spacing = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 3.0, 5.0, 5.0]))
-        # Half of them hold the heart, the others any height from kidneys to neck.
-        height = rng.uniform(0, 40) if rng.random() < 0.5 else rng.uniform(-230, 190)
+        astray = any_height and rng.random() >= 0.5
+        height = rng.uniform(-230, 190) if astray else rng.uniform(0, 40)
         centre = (rng.normal(0, 12), rng.normal(5, 10), height)
     count = int(np.clip(np.ceil(130 / spacing), 40, 64))
     thickness = spacing * float(rng.choice([1.0, 1.0, 1.0, 1.25, 2.0]))
