@@ -275,6 +275,32 @@ def test_targets_beside_the_coronaries_need_a_mask(series, tmp_path):
         score_scan(series, tmp_path / "out", options=options)
 
 
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ("vessels_path", "VESSEL_LABELS"),
+        ("calibration_path", "CALIBRATION_ROI"),
+        ("percentile_table", "PERCENTILE_TABLE"),
+    ],
+)
+def test_what_the_user_gave_is_refused_before_the_network_runs(
+    series, tmp_path, monkeypatch, option, code
+):
+    from kcalc.workflow import scan
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("the network was called")
+
+    monkeypatch.setattr(scan, "_find_calcium", never)
+    path = save(tmp_path / "nothing.nii.gz", np.zeros(SHAPE, np.uint8))
+    chosen = {option: path}
+    if option == "percentile_table":
+        (tmp_path / "t.csv").write_text("sex\n")
+        chosen = {option: tmp_path / "t.csv", "age": 50.0, "sex": "male"}
+    with pytest.raises(InputError, match=code):
+        score_scan(series, tmp_path / "out", options=ScoreOptions(**chosen))
+
+
 # --- mass and further indices
 
 
