@@ -3,5 +3,18 @@
 from kcalc.inference.loading import load_model
 from kcalc.inference.opening import Network, open_network
 from kcalc.inference.predictor import Prediction, predict
+from kcalc.inference.tiling import ValidGeometry, predict_averaged, predict_exact
+from kcalc.inference.valid_network import residual_dropout_geometry, valid_run
 
-__all__ = ["Network", "Prediction", "load_model", "open_network", "predict"]
+__all__ = [
+    "Network",
+    "Prediction",
+    "ValidGeometry",
+    "load_model",
+    "open_network",
+    "predict",
+    "predict_averaged",
+    "predict_exact",
+    "residual_dropout_geometry",
+    "valid_run",
+]
