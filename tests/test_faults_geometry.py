@@ -594,6 +594,41 @@ def test_a21_a_series_over_the_budget_is_refused_before_memory_is_taken(
     assert "9 x 30000 x 30000" in str(refused(tmp_path, "BUDGET"))
 
 
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [("NominalPercentageOfCardiacPhase", (40.0, 75.0)), ("TriggerTime", (280, 600))],
+)
+def test_a22_one_phase_of_several_is_chosen_by_its_number(
+    phantom_slices: Path, tmp_path: Path, keyword: str, values: tuple[float, float]
+) -> None:
+    for number, value in enumerate(values):
+
+        def phase(
+            ds: pydicom.FileDataset, index: int, number=number, value=value
+        ) -> None:
+            ds.SOPInstanceUID = f"1.2.{number}.{index}"
+            setattr(ds, keyword, value)
+            if number:
+                pixels = ds.pixel_array.copy()
+                pixels[60, 60] += 1
+                ds.PixelData = pixels.tobytes()
+
+        spoilt(phantom_slices, tmp_path, phase, stem=f"p{number}_")
+    assert "--phase" in refused(tmp_path, "GEOM_DUP").hint
+    one, two = (kcalc.read_volume(tmp_path, phase=value) for value in values)
+    assert one.shape == two.shape == (NUM_SLICES, 128, 128)
+    assert np.flatnonzero((one.array != two.array).any(axis=0)) == [60 * 128 + 60]
+    error = refused(tmp_path, "PHASE_UNKNOWN", phase=50.0)
+    assert f"{values[0]:g}, {values[1]:g}" in str(error)
+
+
+def test_a22_a_phase_of_a_series_without_any_is_refused(
+    phantom_slices: Path, tmp_path: Path
+) -> None:
+    spoilt(phantom_slices, tmp_path)
+    assert "no phase" in str(refused(tmp_path, "PHASE_UNKNOWN", phase=75.0))
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["qrm-phantom", "chest-ct"])
 def test_a_with_every_check_on_the_real_scans_are_accepted(

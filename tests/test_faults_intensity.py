@@ -5,6 +5,7 @@ Each test is named after its row.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydicom.uid import JPEGBaseline8Bit
 import kcalc
 from kcalc import cli
 from kcalc.errors import IntensityError, UnfitError
+from kcalc.io.intensity import noise_hu
 from kcalc.io.nifti import write_nifti
 from kcalc.preparation import InputSpec, windowed
 from kcalc.scoring import calcium_score
@@ -384,6 +386,33 @@ def test_b13_an_unknown_voltage_is_unfit(phantom_slices: Path, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+def test_b14_noise_and_sharp_kernels_are_told(
+    phantom_slices: Path, tmp_path: Path
+) -> None:
+    def noisy(ds: pydicom.FileDataset, index: int) -> None:
+        noise = np.random.default_rng(index).normal(0, 50, (128, 128))
+        stored_as(ds, (np.maximum(hu_of(ds), -1024) + noise).astype(np.int16))
+        ds.RescaleIntercept = 0
+
+    spoilt(phantom_slices, tmp_path / "noisy", noisy)
+    volume = kcalc.read_volume(tmp_path / "noisy")
+    assert told(volume)["NOISE"] == "warning"
+    told_hu = int(re.findall(r"is (\d+) HU", message(volume, "NOISE"))[0])
+    assert 40 < told_hu < 60
+    spoilt(phantom_slices, tmp_path / "sharp", setting(ConvolutionKernel="B70f"))
+    assert told(kcalc.read_volume(tmp_path / "sharp"))["KERNEL"] == "warning"
+
+
+@pytest.mark.data
+def test_b14_the_noise_of_the_real_phantom_is_near_what_its_readme_says(
+    test_data: Path,
+) -> None:
+    volume = kcalc.read_volume(test_data / "qrm-phantom" / "dicom")
+    noise = noise_hu(volume.array)
+    assert noise is not None
+    assert 14 < noise < 24  # SD 22 HU over large regions
+
+
 def test_b15_eight_bits_cannot_be_hu(phantom_slices: Path, tmp_path: Path) -> None:
     def eight(ds: pydicom.FileDataset, index: int) -> None:
         picture = np.clip((hu_of(ds) + 125) * 255 // 350, 0, 255).astype(np.uint8)
@@ -413,6 +442,19 @@ def test_b16_an_all_air_volume_is_refused(phantom_slices: Path, tmp_path: Path) 
 
     spoilt(phantom_slices, tmp_path, air)
     refused(tmp_path, "EMPTY")
+
+
+def test_b17_another_part_of_the_body_is_told(
+    phantom_slices: Path, tmp_path: Path
+) -> None:
+    spoilt(phantom_slices, tmp_path / "in", setting(BodyPartExamined="HEAD"))
+    volume = kcalc.read_volume(tmp_path / "in")
+    mask = tmp_path / "mask.nii.gz"
+    write_nifti(mask, volume.array >= 130, volume.geometry)
+    result = score_scan(tmp_path / "in", tmp_path / "out", mask_path=mask)
+    assert "BodyPartExamined is HEAD" in result.summary()
+    clean = score_scan(phantom_slices, tmp_path / "clean", mask_path=mask)
+    assert "BodyPartExamined" not in clean.summary()
 
 
 @pytest.mark.parametrize("value", ["01", "02"])

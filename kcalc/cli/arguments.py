@@ -75,6 +75,19 @@ def positive(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """Take a number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"must be a number of at least 0, not {text!r}"
+        )
+    return value
+
+
 def calibration(text: str) -> float | str:
     """Take a mass calibration in mg/mL per HU, or the word population."""
     from kcalc.scoring.mass import check_calibration

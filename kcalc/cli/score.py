@@ -95,6 +95,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "refusal lists, or the SeriesInstanceUID",
     )
     option(
+        "--phase",
+        type=arguments.not_negative,
+        metavar="X",
+        help="cardiac phase to take where a series holds several: percent of the "
+        "cycle, or milliseconds after the trigger, as the refusal lists them",
+    )
+    option(
         "--allow-gap",
         type=arguments.count,
         default=0,
@@ -174,6 +181,7 @@ def _run(options: argparse.Namespace) -> None:
             resample=options.resample,
             assume_spacing_mm=options.assume_spacing,
             assume_hu=options.assume_hu,
+            phase=options.phase,
             progress=progress,
         )
     tell(f"{result.timing()}\n")

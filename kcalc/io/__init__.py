@@ -33,6 +33,7 @@ def read_volume(
     untilt: bool = False,
     resample: bool = False,
     assume_spacing_mm: float | None = None,
+    phase: float | None = None,
 ) -> Volume:
     """Return a scan as a Volume, or refuse it with a reason code.
 
@@ -54,6 +55,8 @@ def read_volume(
             not axial onto an axial grid, rather than refuse them.
         assume_spacing_mm: Slice spacing in mm of DICOM slices that state no position;
             their order is that of InstanceNumber. None refuses such slices.
+        phase: Cardiac phase to take where a DICOM series holds several, in the unit of
+            its file: percent of the cycle, or milliseconds after the trigger.
 
     Returns:
         Volume with array (z, y, x) in HU (int16; float32 for fractional HU),
@@ -97,6 +100,7 @@ def read_volume(
     return read_dicom_series(
         source,
         series=series,
+        phase=phase,
         modality=modality,
         unit=unit,
         tube_voltage_kvp=tube_voltage_kvp,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kcalc.errors import InputError, UnfitError
 from kcalc.io.dicom_header import SliceHeader
+from kcalc.io.series_files import is_sharp_kernel
 from kcalc.io.technique import has_tin_filter, is_ecg_gated, is_spectral
 from kcalc.volume import Acquisition, Finding
 
@@ -127,6 +128,12 @@ def acquisition_findings(
             f"{low:g} to {high:g} mm."
         )
         findings.append(Finding("PROTOCOL", message, "warning"))
+    if is_sharp_kernel(headers[0].get("ConvolutionKernel")):
+        message = (
+            "The reconstruction kernel is one for lung or bone: it raises noise and "
+            "edges, and with them a calcium score."
+        )
+        findings.append(Finding("KERNEL", message, "warning"))
     if any(h.image_type[:1] == ("DERIVED",) for h in headers):
         message = "ImageType is DERIVED: the slices were reformatted or processed."
         findings.append(Finding("DERIVED", message, "warning"))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from kcalc.errors import GeometryError
 from kcalc.io.dicom_header import SliceHeader
 from kcalc.io.grid_corrections import NO_CORRECTION, FittedGrid, GridCorrections
+from kcalc.io.series_files import PHASE_UNITS, phase_words
 from kcalc.io.slice_positions import check_obliqueness, check_tilt, fit_spacing
 from kcalc.regrid import upright_grid
 from kcalc.slices import SliceStack
@@ -234,5 +235,10 @@ def _refuse_duplicates(
         f"{other.path.name}). They differ in "
         f"{', '.join(differing) or 'none of the tags that tell phases apart'}.",
         path=path,
-        hint="Give one reconstruction or one phase alone.",
+        hint="Give one reconstruction alone"
+        + (
+            f", or choose one {phase_words(ordered)} with phase= (--phase)."
+            if any(keyword in PHASE_UNITS for keyword in differing)
+            else "."
+        ),
     )

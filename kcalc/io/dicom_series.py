@@ -32,6 +32,7 @@ def read_dicom_series(
     unit: Literal["HU", "arbitrary"] | None = None,
     tube_voltage_kvp: float | None = None,
     corrections: GridCorrections = NO_CORRECTION,
+    phase: float | None = None,
 ) -> Volume:
     """Return the one series of a folder as a Volume.
 
@@ -45,6 +46,7 @@ def read_dicom_series(
             be scored, such as one with contrast.
         tube_voltage_kvp: Overrides KVP, for a scan whose file lacks it.
         corrections: What of the grid may be corrected.
+        phase: Cardiac phase to take of a series of several.
 
     Returns:
         The volume, slices by position along the normal (index 0 of a standard
@@ -68,6 +70,7 @@ def read_dicom_series(
         rescale_required=unit is None,
         tube_voltage_kvp=tube_voltage_kvp,
         corrections=corrections,
+        phase=phase,
     )
     findings = [*contents.findings(), *notes, *plan.findings]
     ordered, grid = plan.headers, plan.grid

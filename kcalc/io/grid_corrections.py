@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.errors import InputError
+from kcalc.errors import InputError, UsageError
 from kcalc.geometry import Geometry
 from kcalc.hounsfield import CT_MIN_HU
 from kcalc.io.pixel_checks import MAX_VOXELS
@@ -61,10 +61,11 @@ class GridCorrections:
             )
         spacing_mm = self.assume_spacing_mm
         if spacing_mm is not None and not 0 < spacing_mm <= MAX_ASSUMED_SPACING_MM:
-            raise ValueError(
+            raise UsageError(
+                "OPTIONS",
                 "assume_spacing_mm must be above 0 and at most "
                 f"{MAX_ASSUMED_SPACING_MM:g} mm. Received: "
-                f"assume_spacing_mm={spacing_mm}"
+                f"assume_spacing_mm={spacing_mm}.",
             )
 
 

@@ -21,6 +21,10 @@ LOWEST_MINIMUM_HU = -100
 """A scan whose minimum is not below this holds no air and no fat: windowed data."""
 ALL_AIR_HU = -900
 SATURATED_VOXELS = 100
+MAX_NOISE_HU = 40.0
+"""Standard deviation in soft tissue above which a scan is told to be noisy (B14)."""
+_NOISE_PIXELS = 6
+_NOISE_BLOCKS = 50
 CONTRAST_MEDIAN_HU = 100
 """Median of central soft tissue above which contrast is suspected (fault B8)."""
 
@@ -66,7 +70,49 @@ def check_hounsfield(
             path=path,
             hint="Use the original slices in HU.",
         )
-    return [*_saturation(array_hu, float(high)), *_contrast(array_hu)]
+    return [
+        *_saturation(array_hu, float(high)),
+        *_contrast(array_hu),
+        *_noise(array_hu),
+    ]
+
+
+def noise_hu(array_hu: npt.NDArray[Any]) -> float | None:
+    """Return the noise in soft tissue in HU, None where too little of it is seen.
+
+    The median standard deviation of 6 x 6 pixels in the central third whose mean is
+    that of soft tissue or blood. Neighbouring pixels are correlated, so it is a little
+    less than the noise of a large region, such as the aorta's.
+
+    Args:
+        array_hu: (z, y, x) in HU.
+    """
+    depth, height, width = array_hu.shape
+    centre = array_hu[
+        :: max(1, depth // 16),
+        height // 3 : height - height // 3,
+        width // 3 : width - width // 3,
+    ]
+    rows, columns = (size // _NOISE_PIXELS for size in centre.shape[1:])
+    blocks = centre[:, : rows * _NOISE_PIXELS, : columns * _NOISE_PIXELS].reshape(
+        len(centre), rows, _NOISE_PIXELS, columns, _NOISE_PIXELS
+    )
+    blocks = blocks.astype(np.float32)
+    means, deviations = blocks.mean(axis=(2, 4)), blocks.std(axis=(2, 4))
+    tissue = deviations[(means > 0) & (means < 120)]
+    return float(np.median(tissue)) if tissue.size >= _NOISE_BLOCKS else None
+
+
+def _noise(array_hu: npt.NDArray[Any]) -> list[Finding]:
+    """Report noise of which the threshold makes lesions (B14)."""
+    noise = noise_hu(array_hu)
+    if noise is None or noise <= MAX_NOISE_HU:
+        return []
+    message = (
+        f"The noise in soft tissue is {noise:.0f} HU (above {MAX_NOISE_HU:g}): noise "
+        "alone may reach 130 HU and count as calcium."
+    )
+    return [Finding("NOISE", message, "warning")]
 
 
 def _saturation(array_hu: npt.NDArray[Any], highest: float) -> list[Finding]:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from kcalc.io.dicom_header import SliceHeader
 
+PHASE_UNITS = {"NominalPercentageOfCardiacPhase": "%", "TriggerTime": "ms"}
+"""Attributes that state the cardiac phase of a slice, and their units."""
 _KERNEL_NAME = re.compile(r"[\w .,+*/^()-]{1,32}", re.ASCII)
 _SHARP_NAMES = frozenset(
     {"LUNG", "BONE", "BONEPLUS", "BONE+", "EDGE", "L", "E", "YB", "YC", "YD", "YE"}
@@ -48,7 +50,7 @@ class SeriesFiles(NamedTuple):
             f"thickness {_figure(first.number('SliceThickness'))} mm",
             f"pixels {_figure(pixel_mm[0] if pixel_mm else None)} mm",
             f"kernel {kernel_name(first) or '?'}",
-            *_phases(self.headers),
+            *filter(None, [phase_words(self.headers)]),
             kind if kind in ("ORIGINAL", "DERIVED") else "unknown type",
         ]
         return f"{self.short_id} ({', '.join(words)})"
@@ -59,18 +61,27 @@ def _figure(value: float | None) -> str:
     return "?" if value is None else f"{value:g}"
 
 
-def _phases(headers: Sequence[SliceHeader]) -> list[str]:
-    """Return the cardiac phases of a series in words, none where it states none."""
-    for keyword, unit in (
-        ("NominalPercentageOfCardiacPhase", "%"),
-        ("TriggerTime", "ms"),
-    ):
-        values = {header.number(keyword) for header in headers} - {None}
-        if values:
-            told = sorted(value for value in values if value is not None)
-            some = ", ".join(f"{value:g}" for value in told[:4])
-            return [f"phase {some}{', ...' if len(told) > 4 else ''} {unit}"]
-    return []
+def cardiac_phases(headers: Sequence[SliceHeader]) -> tuple[str, list[float]]:
+    """Return the attribute that states the cardiac phase, and its values, rising.
+
+    Percent of the heart's cycle where it is stated, else milliseconds after the
+    trigger; no values where the series states neither.
+    """
+    for keyword in PHASE_UNITS:
+        values = {header.number(keyword) for header in headers}
+        told = sorted(value for value in values if value is not None)
+        if told:
+            return keyword, told
+    return "", []
+
+
+def phase_words(headers: Sequence[SliceHeader]) -> str:
+    """Return the cardiac phases of a series in words, "" where it states none."""
+    keyword, told = cardiac_phases(headers)
+    if not told:
+        return ""
+    some = ", ".join(f"{value:g}" for value in told[:8])
+    return f"phase {some}{', ...' if len(told) > 8 else ''} {PHASE_UNITS[keyword]}"
 
 
 def kernel_name(header: SliceHeader) -> str | None:

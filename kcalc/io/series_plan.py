@@ -19,7 +19,7 @@ from kcalc.io.dicom_header import SliceHeader
 from kcalc.io.dicom_select import refuse_contrast
 from kcalc.io.grid_corrections import NO_CORRECTION, FittedGrid, GridCorrections
 from kcalc.io.pixel_checks import LOSSY_SYNTAXES, check_pixels
-from kcalc.io.series_files import SeriesFiles
+from kcalc.io.series_files import SeriesFiles, cardiac_phases, phase_words
 from kcalc.volume import Acquisition, Finding
 
 
@@ -52,6 +52,7 @@ def plan_series(
     rescale_required: bool = True,
     tube_voltage_kvp: float | None = None,
     corrections: GridCorrections = NO_CORRECTION,
+    phase: float | None = None,
 ) -> SeriesPlan:
     """Return how a series is read, or refuse it from its headers alone.
 
@@ -63,11 +64,14 @@ def plan_series(
             slope 1 and intercept 0.
         tube_voltage_kvp: Overrides KVP, for a scan whose file lacks it.
         corrections: What of the grid may be corrected or assumed.
+        phase: Cardiac phase to take, in the file's own unit; None for all slices.
 
     Raises:
         InputError: A refusal with the code of the fault catalogue.
     """
     slices, findings = _without_duplicates(chosen.headers)
+    if phase is not None:
+        slices = _of_phase(slices, phase, root)
     assumed_mm = corrections.assume_spacing_mm
     positions_assumed = False
     if assumed_mm is not None:
@@ -119,6 +123,23 @@ def _without_duplicates(
         message = f"Copies of other slices were dropped: {num_dropped}."
         findings.append(Finding("DUPLICATE_FILE", message, "correction"))
     return list(first.values()), findings
+
+
+def _of_phase(
+    headers: Sequence[SliceHeader], phase: float, root: Path
+) -> list[SliceHeader]:
+    """Return the slices of one cardiac phase (A22)."""
+    keyword, _ = cardiac_phases(headers)
+    chosen = [h for h in headers if keyword and h.number(keyword) == phase]
+    if not chosen:
+        raise InputError(
+            "PHASE_UNKNOWN",
+            f"no slice is of phase {phase:g}; the series states "
+            f"{phase_words(headers) or 'no phase'}.",
+            path=root,
+            hint="Name one of these, or leave out phase= (--phase).",
+        )
+    return chosen
 
 
 def _lossy(headers: Sequence[SliceHeader]) -> list[Finding]:

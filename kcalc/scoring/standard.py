@@ -6,6 +6,7 @@ whole heart. A score of another scan stands with the word "non-standard acquisit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
 
 NON_STANDARD_CODES = (
     *("KVP", "KEV", "SPECTRAL", "KVP_NOT_ADAPTED", "PROTOCOL", "NOT_GATED", "FOV"),
-    *("GEOM_GAP", "GEOM_RESAMPLED", "LOSSY", "CONTRAST"),
+    *("GEOM_GAP", "GEOM_RESAMPLED", "SPACING_ASSUMED", "LOSSY", "CONTRAST", "NOISE"),
+    "BODY_PART",
 )
 """Codes of findings that make an acquisition non-standard, whoever found them."""
+_WITH_HEART = re.compile(
+    "CHEST|THORA|HEART|CARD|CORON|LUNG|AORT|VALVE|MEDIAST|BODY|TRUNK|TORSO|PHANTOM"
+)
+"""Parts of the names of body parts that show the heart."""
 MIN_COVERAGE_MM = 100.0
 """Hearts of adults are about 120 mm high; a scan shorter than this cuts most."""
 
@@ -33,7 +39,7 @@ def heart_findings(volume: Volume, score: CalciumScore) -> list[Finding]:
         volume: The scan.
         score: Its score.
     """
-    findings = []
+    findings = body_part_findings(volume.acquisition.body_part)
     gated = volume.acquisition.ecg_gated
     if not gated:
         said = "no ECG gating is stated" if gated is None else "no ECG gated the scan"
@@ -49,6 +55,27 @@ def heart_findings(volume: Volume, score: CalciumScore) -> list[Finding]:
     else:
         findings += cut_findings(volume, score)
     return findings
+
+
+def body_part_findings(body_part: str | None) -> list[Finding]:
+    """Return a warning where the file names a part of the body without the heart (B17).
+
+    Args:
+        body_part: BodyPartExamined. None or a text that is no code says nothing.
+
+    Example:
+        >>> parts = ("CHEST", "HEAD", None)
+        >>> [f.code for part in parts for f in body_part_findings(part)]
+        ['BODY_PART']
+    """
+    part = (body_part or "").strip().upper()
+    if not re.fullmatch(r"[A-Z0-9_ ]{2,16}", part) or _WITH_HEART.search(part):
+        return []
+    message = (
+        f"BodyPartExamined is {part}; what is bright there may be bone or vessels of "
+        "another part than the heart."
+    )
+    return [Finding("BODY_PART", message, "warning")]
 
 
 def cut_findings(volume: Volume, score: CalciumScore) -> list[Finding]:

@@ -129,6 +129,7 @@ def score_scan(
     resample: bool = False,
     assume_spacing_mm: float | None = None,
     assume_hu: bool = False,
+    phase: float | None = None,
     progress: Progress | None = None,
 ) -> ScanResult:
     """Score one CT scan and write its report folder, whole or not at all.
@@ -175,6 +176,7 @@ def score_scan(
         resample: Accept a spacing that changes and slices that are not axial.
         assume_spacing_mm: See :func:`kcalc.io.read_volume`.
         assume_hu: Take DICOM slices without rescale tags for HU.
+        phase: See :func:`kcalc.io.read_volume`.
         progress: Called as the work goes on.
 
     Raises:
@@ -231,6 +233,7 @@ def score_scan(
             untilt=untilt,
             resample=resample,
             assume_spacing_mm=assume_spacing_mm,
+            phase=phase,
             unit="HU" if assume_hu else None,
         )
         seen, volume = volume, scored_volume(volume)
