@@ -217,12 +217,13 @@ def run(mode: str, kinds: list[str], count: int, seed: int, keep: Path) -> int:
 
 def _watch(child: multiprocessing.Process, progress: multiprocessing.Value) -> bool:
     """Wait for a child; kill it where one input finds no end."""
-    last, since = progress.value, time.monotonic()
+    first = last = progress.value
+    since = time.monotonic()
     while child.is_alive():
         child.join(0.5)
         if progress.value != last:
             last, since = progress.value, time.monotonic()
-        elif last >= 0 and time.monotonic() - since > MAX_WALL_SECONDS:
+        elif last != first and time.monotonic() - since > MAX_WALL_SECONDS:
             child.kill()
             child.join()
             return True
@@ -254,7 +255,7 @@ def _work(mode, kinds, count, seed, first, keep, progress, queue) -> None:
                     outcome.failure
                 )
                 print(f"input {number} ({one.kind} {one.name}): {outcome.word}")
-            if number % 5000 == 4999:
+            if number % 1000 == 999:
                 print(f"{number + 1} inputs, {num_failed} failed", flush=True)
     queue.put((totals, num_failed))
 
