@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -18,7 +19,14 @@ from label_files import coca_roi, rtstruct, save, seg, square, write_coca, write
 
 import kcalc
 from kcalc.cli import main
-from kcalc.data import CasesRefusedError, CaseStore, prepare_case, prepare_store
+from kcalc.cli import prepare as prepare_command
+from kcalc.data import (
+    CasesRefusedError,
+    CaseStore,
+    layouts,
+    prepare_case,
+    prepare_store,
+)
 from kcalc.geometry import Geometry
 from kcalc.io.nifti import write_nifti
 
@@ -484,6 +492,18 @@ def test_e1_a_call_that_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeyp
     assert [p.name for p in out.parent.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("ending", [".h5", ".json"])
+def test_a_kept_case_that_was_damaged_is_read_again(tmp_path: Path, ending: str):
+    spoil(tmp_path / "data")
+    out = tmp_path / "cases.h5"
+    with pytest.raises(CasesRefusedError):
+        prepare_store(tmp_path / "data", out)
+    (kept,) = (tmp_path / ".cases.h5.parts").glob(f"*{ending}")
+    kept.write_bytes(kept.read_bytes()[:50])
+    prepare_store(tmp_path / "data", out, leave_out=True)
+    np.testing.assert_array_equal(CaseStore(out).label("case-0005"), truth())
+
+
 @pytest.mark.slow
 def test_e1_a_call_that_was_killed_goes_on_and_leaves_nothing_behind(tmp_path: Path):
     folders(tmp_path / "data")
@@ -564,6 +584,24 @@ def test_the_command_refuses_after_listing_everything(tmp_path: Path, capsys):
     assert main([*arguments, out, "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["num_problems"] == 5
     assert main([*arguments, out, "--leave-out"]) == 0
+
+
+def test_the_command_knows_every_layout():
+    parser = argparse.ArgumentParser()
+    prepare_command.add(parser.add_subparsers())
+    commands = next(a for a in parser._actions if a.choices)
+    options = commands.choices["prepare"]._option_string_actions
+    assert list(options["--format"].choices) == list(layouts.LAYOUTS)
+
+
+def test_a_store_in_the_place_of_a_folder_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys
+):
+    folders(tmp_path / "data")
+    (tmp_path / "cases.h5").mkdir()
+    arguments = ["prepare", "-i", str(tmp_path / "data")]
+    assert main([*arguments, "-o", str(tmp_path / "cases.h5")]) == 7
+    assert "WRITE_FAILED" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["1", "0.5,0.5", "0.9,0.9,0.9", "a,b,c", "-1,1,1"])

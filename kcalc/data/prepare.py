@@ -25,7 +25,7 @@ from kcalc.data.prepare_case import (
 from kcalc.data.prepare_report import CasesRefusedError, PreparationReport, Problem
 from kcalc.data.splits import SPLITS, assign_splits
 from kcalc.data.store import Case, CaseStore
-from kcalc.errors import InputError
+from kcalc.errors import InputError, ResourceError
 from kcalc.files import writable_folder
 from kcalc.io.discovery import walk_files
 from kcalc.io.label_names import label_scheme
@@ -93,6 +93,13 @@ def prepare_store(
     assign_splits({}, {}, fractions=fractions, seed=seed)
     name, files = find_cases(source, layout)
     writable_folder(store.parent)
+    if store.is_dir():
+        raise ResourceError(
+            "WRITE_FAILED",
+            "The store must be a file; there is a folder of its name.",
+            path=store,
+            hint="Choose another name, such as cases.h5.",
+        )
     parts = store.with_name(f".{store.name}{_PARTS_SUFFIX}")
     writable_folder(parts)
     options = CaseOptions(scheme, unlabelled)
@@ -107,8 +114,8 @@ def prepare_store(
             problems.append(
                 Problem(f"case-{number:04d}", case.place.relative_to(source), error)
             )
-    problems += _same_images(read)
     warnings = _link_patients(read)
+    problems += _same_images(read)
     warnings += [finding.message for finding in walk_files(source).findings()]
     refused = {problem.case for problem in problems}
     kept = [case for case in read if case.report.name not in refused]

@@ -29,6 +29,13 @@ from kcalc.volume import Finding, Volume
 
 Unlabelled = Literal["refuse", "empty"]
 
+FACTS = frozenset(
+    {
+        *("label_format", "labels", "num_labelled_voxels", "shape_zyx", "spacing_mm"),
+        *("tube_voltage_kvp", "findings", "identity", "image_sha256"),
+    }
+)
+"""What is told of every case."""
 _OTHER_LABELS = tuple(part.label for part in anatomy.OTHER_STRUCTURES)
 
 
@@ -96,8 +103,8 @@ def read_once(
         )
     part = parts / f"{_fingerprint(files, root, options)}.h5"
     facts_file = part.with_suffix(".json")
-    facts = _read_facts(facts_file)
-    if facts is None or not part.is_file():
+    facts = _read_facts(facts_file, part)
+    if facts is None:
         case, facts = _read_case(name, files.scan, files, options)
         CaseStore.write(part, [case])
         write_json(facts_file, facts)
@@ -108,12 +115,14 @@ def read_once(
     )
 
 
-def _read_facts(path: Path) -> dict[str, Any] | None:
+def _read_facts(path: Path, part: Path) -> dict[str, Any] | None:
+    """Return what is told of a case that was read before, None if it was not."""
     try:
         facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        whole = len(CaseStore(part)) == 1 and facts.keys() == FACTS
+    except (OSError, ValueError, AttributeError):
         return None
-    return facts if isinstance(facts, dict) else None
+    return facts if whole else None
 
 
 def _fingerprint(files: CaseFiles, root: Path, options: CaseOptions) -> str:
