@@ -518,3 +518,13 @@ def test_cac_drs_names_the_vessels_and_refuses_a_fifth():
 def test_mass_is_volume_times_mean_times_calibration():
     # a 5 mm cylinder of 400 mg/mL, 98.17 mm3, that reads 520 HU at 400/520 mg/mL/HU
     assert mass_mg(98.17, 520.0, 400 / 520) == pytest.approx(39.268)
+
+
+def test_a_rule_without_threshold_refuses_a_mask_of_a_body_region(monkeypatch):
+    monkeypatch.setattr("kcalc.scoring.calcium.MAX_MASK_AS_CALCIUM", 4)
+    below = replace(PLAIN, threshold_hu=None)
+    assert score([[[150.0, 40.0, 40.0, 40.0]]], rule=below).volume_mm3 == 12.0
+    with pytest.raises(UnfitError, match="a mask of 5 voxels") as refusal:
+        score([[[150.0, 40.0, 40.0, 40.0, 40.0]]], rule=below)
+    assert refusal.value.code == "RULE_MASK"
+    assert score([[[150.0, 40.0, 40.0, 40.0, 40.0]]], rule=PLAIN).volume_mm3 == 3.0

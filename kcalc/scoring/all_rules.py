@@ -9,7 +9,8 @@ from typing import Any
 import numpy.typing as npt
 
 from kcalc.errors import InputError
-from kcalc.scoring.calcium import CalciumScore, check_scan, score_checked
+from kcalc.scoring.calcium import CalciumScore, score_checked
+from kcalc.scoring.checks import check_scan
 from kcalc.scoring.presets import RULES
 from kcalc.scoring.rules import ScoringRule
 

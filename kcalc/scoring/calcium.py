@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kcalc.anatomy import OTHER_STRUCTURES
-from kcalc.scoring import cautions, checks, presets
-from kcalc.scoring.components import Components, find_components
-from kcalc.scoring.isotropic import volume_between_slices_mm3
-from kcalc.scoring.lesions import (
-    UNASSIGNED,
-    Lesion,
-    VesselScore,
-    measure_lesions,
-    total_of,
-    totals_by_vessel,
-)
-from kcalc.scoring.mass import check_calibration
+from kcalc.errors import UnfitError
+from kcalc.scoring import cautions, presets
+from kcalc.scoring.checks import CheckedScan, check_scan
+from kcalc.scoring.lesions import UNASSIGNED, Lesion, VesselScore, total_of
 from kcalc.scoring.risk import cac_drs, risk_category
 from kcalc.scoring.rules import ScoringRule
 from kcalc.scoring.standard import non_standard
+from kcalc.scoring.volumes import count_volume, lesions_of
 
+MAX_MASK_AS_CALCIUM = 2_000_000
+"""Voxels that a rule without a threshold takes for calcium: 4 L at 0.8 x 0.8 x 3 mm."""
 _OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
 
 
@@ -208,44 +203,6 @@ def calcium_score(
     return score_checked(scan, presets.rule(rule))
 
 
-@dataclass(frozen=True)
-class CheckedScan:
-    """What :func:`calcium_score` takes, refused or converted once for any rules."""
-
-    array_hu: npt.NDArray[Any]
-    mask: npt.NDArray[Any]
-    spacing_mm: tuple[float, float, float]
-    tube_voltage_kvp: float | None
-    slice_thickness_mm: float | None
-    vessels: npt.NDArray[Any] | None
-    mass_calibration: float | None
-
-
-def check_scan(
-    array_hu: npt.ArrayLike,
-    mask: npt.ArrayLike,
-    spacing_mm: Sequence[float],
-    *,
-    tube_voltage_kvp: float | None = None,
-    slice_thickness_mm: float | None = None,
-    vessels: npt.ArrayLike | None = None,
-    mass_calibration: float | None = None,
-) -> CheckedScan:
-    """Check the arguments of :func:`calcium_score` but the rule."""
-    scan = checks.checked_scan(array_hu)
-    return CheckedScan(
-        scan,
-        checks.checked_labels(mask, "mask", scan.shape),
-        checks.checked_spacing(spacing_mm),
-        checks.checked_tube_voltage(tube_voltage_kvp),
-        checks.checked_thickness(slice_thickness_mm),
-        None
-        if vessels is None
-        else checks.checked_labels(vessels, "vessels", scan.shape),
-        check_calibration(mass_calibration),
-    )
-
-
 def score_checked(scan: CheckedScan, rule: ScoringRule) -> CalciumScore:
     """Return the score of a checked scan under one rule."""
     spacing, thickness = scan.spacing_mm, scan.slice_thickness_mm
@@ -254,34 +211,23 @@ def score_checked(scan: CheckedScan, rule: ScoringRule) -> CalciumScore:
         tube_voltage_kvp=scan.tube_voltage_kvp,
         slice_thickness_mm=thickness,
     )
-    components, lesions = _lesions(scan, applied)
-    counted, in_volume = components, lesions
-    if applied.for_volume is not applied:
-        counted, in_volume = _lesions(scan, applied.for_volume)
+    _refuse_region(scan, applied)
+    components, lesions = lesions_of(scan, applied)
     agatston = total_of(lesions).agatston
     if applied.total_decimals is not None:
         agatston = round(agatston, applied.total_decimals)
-    total = total_of(in_volume)
-    per_vessel = None
-    if scan.vessels is not None:
-        per_vessel = totals_by_vessel(
-            lesions, in_volume, with_mass=scan.mass_calibration is not None
-        )
-    if applied.volume_of == "isotropic":
-        total, per_vessel = _with_isotropic_volume(
-            scan, applied, components, lesions, total, per_vessel
-        )
+    counted = count_volume(scan, applied, components, lesions)
     return CalciumScore(
         agatston=agatston,
-        volume_mm3=total.volume_mm3,
-        mass_mg=None if scan.mass_calibration is None else total.mass_mg,
+        volume_mm3=counted.total.volume_mm3,
+        mass_mg=counted.total.mass_mg,
         lesions=lesions,
         rule=applied,
         spacing_mm=spacing,
         tube_voltage_kvp=scan.tube_voltage_kvp,
         slice_thickness_mm=thickness,
         mass_calibration=scan.mass_calibration,
-        per_vessel=per_vessel,
+        per_vessel=counted.per_vessel,
         warnings=(
             *cautions.voltage_cautions(rule, scan.tube_voltage_kvp),
             *cautions.slice_cautions(spacing[0], thickness),
@@ -291,50 +237,20 @@ def score_checked(scan: CheckedScan, rule: ScoringRule) -> CalciumScore:
     )
 
 
-def _with_isotropic_volume(
-    scan: CheckedScan,
-    rule: ScoringRule,
-    components: Components,
-    lesions: tuple[Lesion, ...],
-    total: VesselScore,
-    per_vessel: dict[str, VesselScore] | None,
-) -> tuple[VesselScore, dict[str, VesselScore] | None]:
-    """Return the totals with their volumes interpolated between slices."""
-    pixel_area_mm2 = scan.spacing_mm[1] * scan.spacing_mm[2]
-    number = components.lesion_numbers(rule, pixel_area_mm2)
+def _refuse_region(scan: CheckedScan, rule: ScoringRule) -> None:
+    """Refuse a mask of a body region where a rule takes the mask for calcium.
 
-    def interpolated(old: VesselScore, members: Collection[int]) -> VesselScore:
-        lesion = np.zeros(scan.array_hu.shape, np.bool_)
-        lesion[tuple(components.index_zyx[np.isin(number, list(members))].T)] = True
-        volume_mm3 = volume_between_slices_mm3(
-            scan.array_hu, lesion, scan.spacing_mm, rule
+    Raises:
+        UnfitError: ``RULE_MASK``.
+    """
+    if rule.threshold_hu is not None:
+        return
+    num_voxels = int(np.count_nonzero(scan.mask))
+    if num_voxels > MAX_MASK_AS_CALCIUM:
+        raise UnfitError(
+            "RULE_MASK",
+            f"The rule {rule.name} has no threshold and takes at most "
+            f"{MAX_MASK_AS_CALCIUM} voxels of a mask for calcium. Received: a mask of "
+            f"{num_voxels} voxels.",
+            hint="Give a mask of calcium, or score under a rule with a threshold.",
         )
-        return replace(old, volume_mm3=volume_mm3)
-
-    total = interpolated(total, [x.number for x in lesions])
-    if per_vessel is None:
-        return total, None
-    return total, {
-        name: interpolated(
-            old, [x.number for x in lesions if (x.vessel or UNASSIGNED) == name]
-        )
-        for name, old in per_vessel.items()
-    }
-
-
-def _lesions(
-    scan: CheckedScan, rule: ScoringRule
-) -> tuple[Components, tuple[Lesion, ...]]:
-    components = find_components(scan.array_hu, scan.mask, rule, labels=scan.vessels)
-    slice_mm = scan.spacing_mm[0]
-    if rule.slice_scaling == "thickness" and scan.slice_thickness_mm is not None:
-        slice_mm = scan.slice_thickness_mm
-    scaled = rule.slice_scaling != "none"
-    return components, measure_lesions(
-        components,
-        rule,
-        scan.spacing_mm,
-        slice_factor=slice_mm / rule.reference_slice_mm if scaled else 1.0,
-        mass_calibration=scan.mass_calibration,
-        vessels=scan.vessels,
-    )

@@ -5,12 +5,11 @@ Every warning begins with a code and a colon.
 
 from __future__ import annotations
 
-import numpy as np
-
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.scoring.components import Components
 from kcalc.scoring.lesions import Lesion
 from kcalc.scoring.rules import STANDARD_TUBE_VOLTAGE_KVP, ScoringRule
+from kcalc.scoring.volumes import Counted
 
 _STANDARD_THICKNESS_MM = (2.5, 3.0)
 
@@ -75,31 +74,30 @@ def lesion_cautions(components: Components, lesions: tuple[Lesion, ...]) -> list
     ]
 
 
-def mask_cautions(counted: Components, rule: ScoringRule) -> list[str]:
+def mask_cautions(counted: Counted, rule: ScoringRule) -> list[str]:
     """Say where a rule that looks below 130 HU meets a mask made for another one.
 
     Args:
-        counted: The components that volume and mass count.
+        counted: What volume and mass count.
         rule: The rule as applied.
     """
     lowest_hu = rule.for_volume.threshold_hu
     usual_hu = AGATSTON_THRESHOLD_HU
-    if counted.values_hu.size == 0 or (lowest_hu is not None and lowest_hu >= usual_hu):
+    if counted.num_voxels == 0 or (lowest_hu is not None and lowest_hu >= usual_hu):
         return []
-    num_below = int(np.count_nonzero(counted.values_hu < usual_hu))
-    if num_below == 0:
+    if counted.num_below_usual == 0:
         return [
             f"MASK_CUT: the rule {rule.name} counts voxels below {usual_hu} HU too, "
             "and the mask holds none; if it was cut there, this is not what the origin "
             "of the rule would give."
         ]
-    if lowest_hu is None and num_below > counted.values_hu.size / 2:
+    if lowest_hu is None and counted.num_below_usual > counted.num_voxels / 2:
         code, what = "MASK_REGION", "counts the mask"
         if rule.threshold_hu is not None:
             code, what = "MASK_VOLUME", "counts the mask in volume and mass"
         return [
-            f"{code}: the rule {rule.name} {what} whatever its HU, and {num_below} of "
-            f"its {counted.values_hu.size} voxels are below {usual_hu} HU; it is meant "
-            "for a mask of calcium, not of a region."
+            f"{code}: the rule {rule.name} {what} whatever its HU, and "
+            f"{counted.num_below_usual} of its {counted.num_voxels} voxels are below "
+            f"{usual_hu} HU; it is meant for a mask of calcium, not of a region."
         ]
     return []

@@ -8,18 +8,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kcalc.errors import GeometryError, InputError, IntensityError
+from kcalc.scoring.mass import check_calibration
 
 _UNSIGNED_AIR_HU = 20_000
 _UNSIGNED_AIR_FRACTION = 1e-3
 _EIGHT_BIT_MAX = 255
 _EIGHT_BIT_DISTINCT = 64
 _KVP_RANGE = (40.0, 200.0)
+
+
+@dataclass(frozen=True)
+class CheckedScan:
+    """What :func:`kcalc.calcium_score` takes, checked once for any rules."""
+
+    array_hu: npt.NDArray[Any]
+    mask: npt.NDArray[Any]
+    spacing_mm: tuple[float, float, float]
+    tube_voltage_kvp: float | None
+    slice_thickness_mm: float | None
+    vessels: npt.NDArray[Any] | None
+    mass_calibration: float | None
+
+
+def check_scan(
+    array_hu: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    spacing_mm: Sequence[float],
+    *,
+    tube_voltage_kvp: float | None = None,
+    slice_thickness_mm: float | None = None,
+    vessels: npt.ArrayLike | None = None,
+    mass_calibration: float | None = None,
+) -> CheckedScan:
+    """Check the arguments of :func:`kcalc.calcium_score` but the rule."""
+    scan = checked_scan(array_hu)
+    return CheckedScan(
+        scan,
+        checked_labels(mask, "mask", scan.shape),
+        checked_spacing(spacing_mm),
+        checked_tube_voltage(tube_voltage_kvp),
+        checked_thickness(slice_thickness_mm),
+        None if vessels is None else checked_labels(vessels, "vessels", scan.shape),
+        check_calibration(mass_calibration),
+    )
 
 
 def checked_scan(array_hu: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -97,10 +97,9 @@ def calcium_voxels(
     """Return mask AND threshold: indices (z, y, x), HU, and the size of the mask."""
     indices, values, num_mask_voxels = [], [], 0
     for z in range(array_hu.shape[0]):
-        plane = mask[z]
-        if not plane.any():
+        flat = _nonzero(mask[z])
+        if flat.size == 0:
             continue
-        flat = np.flatnonzero(plane if plane.dtype == np.bool_ else plane != 0)
         num_mask_voxels += flat.size
         rows, columns = np.divmod(flat, array_hu.shape[2])
         values_hu = array_hu[z][rows, columns].astype(np.float64)
@@ -113,6 +112,17 @@ def calcium_voxels(
         np.concatenate(values) if values else np.empty(0),
         num_mask_voxels,
     )
+
+
+def _nonzero(plane: npt.NDArray[Any]) -> IntArray:
+    """Return the flat indices of a slice's nonzero pixels, in order."""
+    if plane.itemsize != 1 or plane.size % 8 or not plane.flags.c_contiguous:
+        return np.flatnonzero(plane)
+    # Masks are sparse: looking at eight pixels at a time is several times faster.
+    pixels = plane.reshape(-1)
+    eights = np.flatnonzero(pixels.view(np.uint64) != 0)
+    near = (eights[:, np.newaxis] * 8 + np.arange(8)).reshape(-1)
+    return np.asarray(near[pixels[near] != 0])
 
 
 def reaches_threshold(values_hu: FloatArray, rule: ScoringRule) -> BoolArray:

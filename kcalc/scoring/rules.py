@@ -297,8 +297,14 @@ class ScoringRule:
             )
         if self.volume_of in ("lesions", "isotropic"):
             return self
+        # Every voxel counts, joined or not.
         every = replace(
-            self, volume_of="lesions", minimum_area_mm2=0.0, minimum_pixels=0
+            self,
+            volume_of="lesions",
+            connectivity=1,
+            minimum_area_mm2=0.0,
+            minimum_pixels=0,
+            minimum_comparison=">=",
         )
         if self.volume_of == "calcium":
             return every
