@@ -194,3 +194,9 @@ def test_wide_scans_show_the_heart_unless_any_height_is_asked_for():
     assert (at_heart >= 0).all() and (at_heart <= 40).all()
     assert anywhere.min() < -100
     assert anywhere.max() > 100
+
+
+@pytest.mark.parametrize(("preset", "gated"), [("wide", False), ("cardiac", True)])
+def test_a_chest_scan_says_whether_it_was_gated(preset: str, gated: bool):
+    scan = chest(preset, 0, shape_zyx=(1, 8, 8), pixel_mm=40.0)
+    assert scan.volume.acquisition.ecg_gated is gated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -88,9 +88,11 @@ def chest(
         "blood_hu": build.blood_hu,
         "scanner": asdict(machine),
     }
-    return render(
+    phantom = render(
         scene, machine, name=f"chest-{preset}", seed=seed, parameters=parameters
     )
+    acquisition = replace(phantom.volume.acquisition, ecg_gated=preset == "cardiac")
+    return replace(phantom, volume=replace(phantom.volume, acquisition=acquisition))
 
 
 def _patient(rng: np.random.Generator) -> Build:
