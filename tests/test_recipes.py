@@ -419,3 +419,22 @@ def test_labelled_folders_become_cases_in_lps_order_without_names(
     assert np.argwhere(store.label("case-0001")).tolist() == [[1, 1, 1]]
     assert store.image("case-0001")[1, 1, 1] == 300
     assert b"Surname" not in store.path.read_bytes()
+
+
+def test_a_run_from_before_a_field_existed_is_exported_if_the_field_has_its_default():
+    from dataclasses import dataclass
+
+    from kcalc.training import finished
+
+    @dataclass(frozen=True)
+    class Inner:
+        old: int
+        new: int = 7
+
+    @dataclass(frozen=True)
+    class Grown:
+        inner: Inner
+        name: str = "x"
+
+    record = finished._with_defaults({"inner": {"old": 1}}, Grown(Inner(1, new=8)))
+    assert record == {"inner": {"old": 1, "new": 7}, "name": "x"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def record_for_export(recipe: Recipe, run: Mapping[str, Any]) -> dict[str, Any]:
             hint="Run the recipe's train command with --resume.",
         )
     now = json.loads(json.dumps(recipe_to_dict(recipe)))
-    then = run.get("recipe", {})
+    then = _with_defaults(run.get("recipe", {}), recipe)
     differing = sorted(
         name
         for name in now.keys() | then.keys()
@@ -131,6 +132,21 @@ def record_for_export(recipe: Recipe, run: Mapping[str, Any]) -> dict[str, Any]:
             hint="Use the recipe (and --miniature, --smoke) it was trained with.",
         )
     return {**run, "export": {"git": git_state(), "versions": versions()}}
+
+
+def _with_defaults(values: Mapping[str, Any], like: Any) -> dict[str, Any]:
+    """Give a record made before a field existed that field's default."""
+    filled = dict(values)
+    for item in fields(like):
+        if item.name in filled:
+            inner = getattr(like, item.name)
+            if is_dataclass(inner) and isinstance(filled[item.name], dict):
+                filled[item.name] = _with_defaults(filled[item.name], inner)
+        elif item.default is not MISSING:
+            filled[item.name] = item.default
+        elif item.default_factory is not MISSING:
+            filled[item.name] = item.default_factory()
+    return filled
 
 
 def _without_module(value: Any) -> Any:
