@@ -184,3 +184,21 @@ def test_a_model_of_constant_output_is_found() -> None:
 def test_a_head_that_loses_float32_under_mixed_precision_is_found() -> None:
     with pytest.raises(AssertionError, match=r"must be float32\. Found: bfloat16"):
         check_model(_one_layer_model, (2, 8, 8, 3), (2, 8, 8, 1))
+
+
+def _two_outputs(shape: Any) -> keras.Model:
+    inputs = keras.Input(shape)
+    outputs = {
+        name: keras.layers.Conv2D(
+            1, size, activation="sigmoid", dtype="float32", name=name
+        )(inputs)
+        for name, size in (("first", 1), ("second", 3))
+    }
+    return keras.Model(inputs, outputs)
+
+
+def test_a_model_of_several_outputs_is_checked_in_each() -> None:
+    shapes = {"first": (2, 6, 8, 1), "second": (2, 4, 6, 1)}
+    check_model(_two_outputs, SHAPE, shapes)
+    with pytest.raises(AssertionError, match=r"'second': \(2, 6, 8, 1\)"):
+        check_model(_two_outputs, SHAPE, {**shapes, "second": (2, 6, 8, 1)})

@@ -90,8 +90,9 @@ def test_a_model_trained_so_can_be_saved_and_loaded(tmp_path: Any) -> None:
     model = _compiled(objective)
     model.save(tmp_path / "model.keras")
     inputs = np.ones((1, 4, 1), "float32")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    assert sorted(loaded(inputs)) == ["aux_2", "aux_3", "main"]
+    for compiled in (False, True):
+        loaded = keras.models.load_model(tmp_path / "model.keras", compile=compiled)
+        assert sorted(loaded(inputs)) == ["aux_2", "aux_3", "main"]
 
 
 def test_windows_without_main_are_refused() -> None:
