@@ -12,11 +12,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Structure:
-    """One labelled structure: its number in label maps, its name and SCT code."""
+    """One labelled structure: its number in label maps, its name and SCT code.
+
+    ``laterality_code`` is the SCT code of the side where ``sct_code`` names the
+    structure of either side, else empty.
+    """
 
     label: int
     name: str
     sct_code: str
+    laterality_code: str = ""
 
 
 CORONARY_VESSELS: tuple[Structure, ...] = (
@@ -40,8 +45,18 @@ UNDETERMINED_LABEL = 8
 INSERT_LABEL = 9
 """Label of a calcification insert in a physical phantom: calcium without a vessel."""
 
+INTRACRANIAL_CAROTIDS: tuple[Structure, ...] = (
+    Structure(10, "right ICA", "86117002", "24028007"),
+    Structure(11, "left ICA", "86117002", "7771000"),
+)
+"""Internal carotid arteries from the petrous part to the circle of Willis; no part of
+a CAC score. Sides as in CID 244: 24028007 right, 7771000 left."""
+
 LABEL_NAMES: Mapping[int, str | None] = {
-    **{part.label: part.name for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)},
+    **{
+        part.label: part.name
+        for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES, *INTRACRANIAL_CAROTIDS)
+    },
     UNDETERMINED_LABEL: None,
     INSERT_LABEL: None,
 }

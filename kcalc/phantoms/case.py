@@ -30,6 +30,21 @@ class TrueLesion:
     centre_xyz_mm: tuple[float, float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class RoiOutline:
+    """A closed outline that an observer draws round calcium in one slice.
+
+    Args:
+        vessel_label: Number in ``kcalc.anatomy``.
+        slice_index: Its slice.
+        points_xyz_mm: (n, 3) LPS positions in mm.
+    """
+
+    vessel_label: int
+    slice_index: int
+    points_xyz_mm: npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Phantom:
     """A simulated scan and what is true of it (digest F.5 item 1).
@@ -45,6 +60,8 @@ class Phantom:
         name: Kind of phantom, for instance ``"chest-wide"``.
         seed: What it was rendered from.
         parameters: What was drawn, plain values for JSON.
+        outlines: Regions as observers draw them (the head alone): ``label`` is where
+            the noisy scan lies above 130 HU within them.
     """
 
     volume: Volume
@@ -55,6 +72,7 @@ class Phantom:
     name: str
     seed: int
     parameters: dict[str, Any]
+    outlines: tuple[RoiOutline, ...] = ()
 
     @property
     def true_volume_mm3(self) -> float:

@@ -150,11 +150,13 @@ def render_deposit(deposit: Deposit, scanner: Scanner) -> RenderedDeposit | None
     )
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     occupancy = np.zeros((slices.stop - slices.start, *shape))
+    bottoms, tops = (centres - reaches)[:, 2], (centres + reaches)[:, 2]
     counted = 0.0
     for layer, z in enumerate(layers_mm):
         inside = np.zeros((y.size, x.size), dtype=bool)
-        for part in deposit.parts:
-            inside |= part.contains(x, y, float(z))
+        for part, lowest, highest in zip(deposit.parts, bottoms, tops, strict=True):
+            if lowest <= z <= highest:
+                inside |= part.contains(x, y, float(z))
         filled = inside.reshape(shape[0], fold, shape[1], fold).mean(axis=(1, 3))
         counted += float(filled.sum()) * pixel**2 * layer_mm
         occupancy += weights[:, layer, None, None] * filled

@@ -5,7 +5,7 @@ Figures are those of the digest, sections F.4 and F.5, which name their origins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,8 @@ class Scanner:
         padding_hu: Value outside the circle of reconstruction, None for no circle.
         max_hu: Clipping of the stored values, 3071 for 12 bits.
         kernel: Name of the convolution kernel for the file.
+        resampled_pixel_mm: Pixel size in mm to which the finished slices are resampled
+            in plane, as studies do it; None leaves them as reconstructed.
     """
 
     shape_zyx: tuple[int, int, int] = (48, 512, 512)
@@ -108,6 +110,22 @@ class Scanner:
     padding_hu: int | None = None
     max_hu: int = CT_MAX_HU
     kernel: str = "phantom-standard"
+    resampled_pixel_mm: float | None = None
+
+    @property
+    def resampled(self) -> Scanner:
+        """The scanner with the grid of what it gives out."""
+        if self.resampled_pixel_mm is None:
+            return self
+        factor = self.resampled_pixel_mm / self.pixel_mm
+        slices, rows, columns = self.shape_zyx
+        shape = (slices, int(rows / factor), int(columns / factor))
+        return replace(
+            self,
+            shape_zyx=shape,
+            pixel_mm=self.resampled_pixel_mm,
+            resampled_pixel_mm=None,
+        )
 
     @property
     def geometry(self) -> Geometry:
@@ -195,6 +213,20 @@ def _unit_variance(gain: npt.ArrayLike, shape_yx: tuple[int, int]) -> FloatArray
         weights[-1] = 1.0
     variance = float((gain**2 * weights).sum()) / (shape_yx[0] * shape_yx[1])
     return np.asarray(gain / np.sqrt(variance), dtype=np.float32)
+
+
+def resampler(from_mm: npt.ArrayLike, to_mm: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the matrix (to, from) that interpolates linearly between two axes.
+
+    Args:
+        from_mm: Increasing, evenly spaced positions.
+        to_mm: Positions wanted, within the first ones.
+    """
+    source = np.asarray(from_mm, dtype=np.float64)
+    index = (np.asarray(to_mm, dtype=np.float64) - source[0]) / (source[1] - source[0])
+    gap = np.abs(index[:, None] - np.arange(len(source))[None, :])
+    weights = np.clip(1 - gap, 0, 1)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def slice_profile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from kcalc.phantoms.physics import (
     Scanner,
     clip_and_round,
     noise_filter,
+    resampler,
     streak_filter,
     transfer_function,
 )
@@ -56,6 +57,9 @@ class Scene:
         moving: Shape within which everything moves while it is scanned, or None.
         motion_mm: Displacement (x, y) between the first and the last phase in mm.
         background_hu: Value of the surroundings.
+        calcium_share: Share of a voxel's HU above ``beside_hu`` that must be a target's
+            calcium for a reader to count the voxel, where bone lies beside it.
+        beside_hu: Value of what calcium lies in.
     """
 
     paints: Sequence[Paint]
@@ -63,6 +67,8 @@ class Scene:
     moving: Shape | None = None
     motion_mm: tuple[float, float] = (0.0, 0.0)
     background_hu: float = -1000.0
+    calcium_share: float = 0.0
+    beside_hu: float = 40.0
 
 
 @dataclass
@@ -104,7 +110,8 @@ def render(
     """
     from scipy import fft
 
-    shape = scanner.shape_zyx
+    final = scanner.resampled
+    shape = final.shape_zyx
     scan = _Scan(
         np.empty(shape, np.int16),
         np.empty(shape, np.int16),
@@ -116,7 +123,9 @@ def render(
     noise_gain = noise_filter(scanner) * scanner.noise_sd_hu
     streak_gain = streak_filter(scanner) * scanner.streak_sd_hu
     z_mm, y_mm, x_mm = scanner.axes_mm()
-    outside = _outside_circle(scanner, y_mm, x_mm)
+    resample = _resampling(scanner)
+    _, final_y_mm, final_x_mm = final.axes_mm()
+    outside = _outside_circle(final, final_y_mm, final_x_mm)
     metal = tuple(paint for paint in scene.paints if paint.hu >= _METAL_HU)
     for index, z in enumerate(z_mm):
         rng = np.random.default_rng((seed, index, 1))
@@ -139,17 +148,18 @@ def render(
         noisy = clean + fft.irfft2(noise_spectrum, s=tissue.shape)
         for paint in metal:
             _add_star(noisy, paint.shape.patch(float(z), y_mm, x_mm), rng)
-        scan.noise_free[index] = clip_and_round(clean, scanner)
-        scan.noisy[index] = clip_and_round(noisy, scanner)
+        scan.noise_free[index] = clip_and_round(resample(clean), scanner)
+        scan.noisy[index] = clip_and_round(resample(noisy), scanner)
         blurred = {
-            label: fft.irfft2(fft.rfft2(plane) * transfer, s=plane.shape)
+            label: resample(fft.irfft2(fft.rfft2(plane) * transfer, s=plane.shape))
             for label, plane in calcium.items()
             if label > 0
         }
         if blurred:
-            scan.label[index] = _reader_label(scan.noisy[index], blurred)
+            share_hu = scene.calcium_share * (resample(clean) - scene.beside_hu)
+            scan.label[index] = _reader_label(scan.noisy[index], blurred, share_hu)
             scan.noise_free_label[index] = _reader_label(
-                scan.noise_free[index], blurred
+                scan.noise_free[index], blurred, share_hu
             )
         if outside is not None and scanner.padding_hu is not None:
             for target in (scan.noisy, scan.noise_free):
@@ -167,7 +177,7 @@ def render(
         body_part=body_part,
     )
     return Phantom(
-        volume=Volume(scan.noisy, scanner.geometry, "HU", acquisition),
+        volume=Volume(scan.noisy, final.geometry, "HU", acquisition),
         lesions=lesions,
         noise_free_hu=scan.noise_free,
         noise_free_label=scan.noise_free_label,
@@ -272,6 +282,16 @@ def _move(
     return moved
 
 
+def _resampling(scanner: Scanner) -> Callable[[FloatArray], FloatArray]:
+    """Return what turns a reconstructed slice into one of the grid given out."""
+    if scanner.resampled_pixel_mm is None:
+        return lambda plane: plane
+    _, y_mm, x_mm = scanner.axes_mm()
+    _, to_y_mm, to_x_mm = scanner.resampled.axes_mm()
+    rows, columns = resampler(y_mm, to_y_mm), resampler(x_mm, to_x_mm)
+    return lambda plane: np.asarray(rows @ plane @ columns.T)
+
+
 def _outside_circle(
     scanner: Scanner, y_mm: FloatArray, x_mm: FloatArray
 ) -> npt.NDArray[np.bool_] | None:
@@ -308,15 +328,21 @@ def _add_star(image: FloatArray, metal: Patch | None, rng: np.random.Generator) 
 
 
 def _reader_label(
-    image_hu: npt.NDArray[np.int16], calcium_hu: dict[int, FloatArray]
+    image_hu: npt.NDArray[np.int16],
+    calcium_hu: dict[int, FloatArray],
+    share_hu: FloatArray,
 ) -> npt.NDArray[np.uint8]:
-    """Label voxels >= 130 HU that are joined to visible calcium (truth (c))."""
+    """Label voxels >= 130 HU that are joined to visible calcium (truth (c)).
+
+    ``share_hu`` is what calcium must add to a voxel at the least.
+    """
     from scipy import ndimage
 
     labels = np.array(sorted(calcium_hu), dtype=np.uint8)
     planes = np.stack([calcium_hu[int(label)] for label in labels])
     strongest = planes.max(axis=0)
-    candidates = (image_hu >= AGATSTON_THRESHOLD_HU) & (strongest >= REACH_CALCIUM_HU)
+    reached = strongest >= np.maximum(share_hu, REACH_CALCIUM_HU)
+    candidates = (image_hu >= AGATSTON_THRESHOLD_HU) & reached
     result = np.zeros(image_hu.shape, np.uint8)
     if not candidates.any():
         return result

@@ -14,6 +14,11 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+_CELL = 16
+"""Side in pixels of the cells in which large patches are filled."""
+_LARGE = 1 << 13
+"""Pixels from which that is worth the while."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -52,7 +57,7 @@ def _box(
     return rows, columns
 
 
-def _soft(distance_mm: npt.NDArray[np.floating], pixel_mm: float) -> FloatArray:
+def soft_edge(distance_mm: npt.NDArray[np.floating], pixel_mm: float) -> FloatArray:
     """Filled fraction of a pixel whose centre lies ``distance_mm`` inside the edge."""
     share = np.clip(0.5 + distance_mm / pixel_mm, 0.0, 1.0)
     return np.asarray(share, dtype=np.float32)
@@ -70,6 +75,8 @@ class Column:
         half_y_mm: Half-axis along y at each knot, mm.
         power: 2 for an ellipse, larger for a rounder box.
         angle_rad: Rotation in the plane, from x to y.
+        taper: Share by which the half-axis along x grows from the middle to the end
+            of high y and shrinks to that of low y: an egg.
     """
 
     z_mm: tuple[float, ...]
@@ -79,6 +86,7 @@ class Column:
     half_y_mm: tuple[float, ...]
     power: float = 2.0
     angle_rad: float = 0.0
+    taper: float = 0.0
 
     def patch(self, z_mm: float, y_mm: FloatArray, x_mm: FloatArray) -> Patch | None:
         """Return the touched part of the slice at ``z_mm``, or None."""
@@ -100,6 +108,7 @@ class Column:
         reach_y = float(np.hypot(a * sin, b * cos)) if self.power <= 2 else max(a, b)
         if self.power > 2 and self.angle_rad == 0.0:
             reach_x, reach_y = a, b
+        reach_x *= 1 + abs(self.taper)
         box = _box(
             y_mm, x_mm, (cy - reach_y, cx - reach_x), (cy + reach_y, cx + reach_x)
         )
@@ -107,20 +116,80 @@ class Column:
             return None
         dy = y_mm[box[0]][:, None] - np.float32(cy)
         dx = x_mm[box[1]][None, :] - np.float32(cx)
-        if self.angle_rad:
-            dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
-        u, v = np.abs(dx) / a, np.abs(dy) / b
+        pixel = float(x_mm[1] - x_mm[0])
+        if dx.size * dy.size < _LARGE:
+            return Patch(*box, soft_edge(self._inside_mm(dx, dy, a, b), pixel))
+        return Patch(*box, self._by_cells(dx, dy, a, b, pixel))
+
+    def _inside_mm(
+        self, dx: FloatArray, dy: FloatArray, a: float, b: float
+    ) -> npt.NDArray[np.floating]:
+        """Distance inside the edge at offsets from the centre, mm."""
+        u, v, half_x = self._scaled(dx, dy, a, b)
         p = self.power
         if p == 2.0:
             radius = np.sqrt(u * u + v * v) + 1e-6
-            slope = np.sqrt((u / a) ** 2 + (v / b) ** 2) / radius
+            slope = np.sqrt((u / half_x) ** 2 + (v / b) ** 2) / radius
         else:
             radius = (u**p + v**p) ** (1 / p) + 1e-6
             slope = np.sqrt(
-                (u ** (p - 1) / a) ** 2 + (v ** (p - 1) / b) ** 2
+                (u ** (p - 1) / half_x) ** 2 + (v ** (p - 1) / b) ** 2
             ) / radius ** (p - 1)
-        distance = (1 - radius) / np.maximum(slope, 1e-3 / max(a, b))
-        return Patch(*box, _soft(distance, float(x_mm[1] - x_mm[0])))
+        inside: npt.NDArray[np.floating] = (1 - radius) / np.maximum(
+            slope, 1e-3 / max(a, b)
+        )
+        return inside
+
+    def _scaled(
+        self, dx: FloatArray, dy: FloatArray, a: float, b: float
+    ) -> tuple[FloatArray, FloatArray, FloatArray | float]:
+        """Offsets along the own axes as shares of the half-axes, and that along x."""
+        if self.angle_rad:
+            cos, sin = np.cos(self.angle_rad), np.sin(self.angle_rad)
+            dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
+        half_x: FloatArray | float = a
+        if self.taper:
+            half_x = a * (1 + np.float32(self.taper) * np.clip(dy / b, -1, 1))
+        return np.abs(dx) / half_x, np.abs(dy) / b, half_x
+
+    def _by_cells(
+        self, dx: FloatArray, dy: FloatArray, a: float, b: float, pixel_mm: float
+    ) -> FloatArray:
+        """Fill a large patch, looking closely only at the cells that the edge crosses.
+
+        A cell whose corners lie well inside is full, for the shape is convex; one
+        whose corner lies farther out than the cell is wide is empty, for the scaled
+        radius changes by at most 1 / (shorter half-axis) a millimetre.
+        """
+        rows, columns = dy.shape[0], dx.shape[1]
+        y, x = (_in_cells(axis.ravel()) for axis in (dy, dx))
+        ends_y = np.append(y[:, 0], y[-1, -1])[:, None]
+        ends_x = np.append(x[:, 0], x[-1, -1])[None, :]
+        u, v, _ = self._scaled(ends_x, ends_y, a, b)
+        radius = (u**self.power + v**self.power) ** (1 / self.power)
+        corners = np.stack(
+            [radius[:-1, :-1], radius[1:, :-1], radius[:-1, 1:], radius[1:, 1:]]
+        )
+        shorter = min(a, b) * (1 - abs(self.taper)) / (1 + abs(self.taper))
+        reach = (1.5 * _CELL + 2) * pixel_mm / shorter
+        full = corners.max(axis=0) < 1 - 2 * pixel_mm / shorter
+        near = ~full & (corners.min(axis=0) < 1 + reach)
+        cells = np.zeros((len(y), len(x), _CELL, _CELL), np.float32)
+        cells[full] = 1.0
+        at_y, at_x = np.nonzero(near)
+        if at_y.size:
+            inside = self._inside_mm(x[at_x][:, None, :], y[at_y][:, :, None], a, b)
+            cells[at_y, at_x] = soft_edge(inside, pixel_mm)
+        whole = cells.transpose(0, 2, 1, 3).reshape(len(y) * _CELL, len(x) * _CELL)
+        return whole[:rows, :columns]
+
+
+def _in_cells(axis_mm: FloatArray) -> FloatArray:
+    """Return an axis in rows of one cell each, carried on beyond its end."""
+    step = axis_mm[1] - axis_mm[0]
+    count = -(-len(axis_mm) // _CELL) * _CELL
+    more = axis_mm[-1] + step * np.arange(1, count - len(axis_mm) + 1, dtype=np.float32)
+    return np.concatenate([axis_mm, more]).astype(np.float32).reshape(-1, _CELL)
 
 
 def cylinder(
@@ -218,7 +287,7 @@ class Tube:
                 i, radii, z_mm, rows[part[0]][:, None], columns[part[1]][None, :]
             )
             view = occupancy[part]
-            np.maximum(view, _soft(distance, pixel), out=view)
+            np.maximum(view, soft_edge(distance, pixel), out=view)
         return Patch(*box, occupancy)
 
     def _inside_mm(
