@@ -12,16 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Structure:
-    """One labelled structure: its number in label maps, its name and SCT code.
-
-    ``laterality_code`` is the SCT code of the side where ``sct_code`` names the
-    structure of either side, else empty.
-    """
+    """One labelled structure: its number in label maps, its name and SCT code."""
 
     label: int
     name: str
     sct_code: str
-    laterality_code: str = ""
 
 
 CORONARY_VESSELS: tuple[Structure, ...] = (
@@ -46,17 +41,17 @@ INSERT_LABEL = 9
 """Label of a calcification insert in a physical phantom: calcium without a vessel."""
 
 INTRACRANIAL_CAROTIDS: tuple[Structure, ...] = (
-    Structure(10, "right ICA", "86117002", "24028007"),
-    Structure(11, "left ICA", "86117002", "7771000"),
+    Structure(10, "right ICA", "86117002"),
+    Structure(11, "left ICA", "86117002"),
 )
-"""Internal carotid arteries from the petrous part to the circle of Willis; no part of
-a CAC score. Sides as in CID 244: 24028007 right, 7771000 left."""
+"""Internal carotid arteries from the petrous part to the circle of Willis. The code is
+that of the artery of either side; the name says which."""
+
+NOT_CORONARY: tuple[Structure, ...] = (*OTHER_STRUCTURES, *INTRACRANIAL_CAROTIDS)
+"""What has a label and is no part of a CAC score."""
 
 LABEL_NAMES: Mapping[int, str | None] = {
-    **{
-        part.label: part.name
-        for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES, *INTRACRANIAL_CAROTIDS)
-    },
+    **{part.label: part.name for part in (*CORONARY_VESSELS, *NOT_CORONARY)},
     UNDETERMINED_LABEL: None,
     INSERT_LABEL: None,
 }

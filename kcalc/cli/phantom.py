@@ -14,9 +14,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "phantom",
         help="render a simulated CT scan whose calcium is known",
         description="Render a phantom and write dicom/ (a CT series), label.nii.gz "
-        "(the mask a perfect reader would draw) and truth.json (true volume and mass).",
+        "(the mask a perfect reader would draw) and truth.json (true volume and mass); "
+        "of a head outlines.csv too (regions as observers draw them).",
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="chest|qrm", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="chest|head|qrm", required=True)
     chest = kinds.add_parser("chest", help="a chest with coronary calcium")
     chest.add_argument(
         "--preset",
@@ -24,9 +25,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="wide",
         help="wide field (default) or gated cardiac",
     )
+    head = kinds.add_parser("head", help="a head with intracranial carotid calcium")
+    head.add_argument(
+        "--preset",
+        choices=("study", "native", "full"),
+        default="study",
+        help="120 mm field resampled to 0.49 mm (default), the same at 0.23 mm as "
+        "reconstructed, or the whole head",
+    )
     qrm = kinds.add_parser("qrm", help="the QRM thorax phantom with calcium insert")
     qrm.set_defaults(preset=None)
-    for kind in (chest, qrm):
+    for kind in (chest, head, qrm):
         kind.add_argument(
             "-o",
             "--output",

@@ -20,6 +20,7 @@ _LM, _LAD, _LCX, _RCA = (vessel.label for vessel in anatomy.CORONARY_VESSELS)
 _AORTA, _AORTIC_VALVE, _MITRAL_ANNULUS = (
     part.label for part in anatomy.OTHER_STRUCTURES
 )
+_RIGHT_ICA, _LEFT_ICA = (part.label for part in anatomy.INTRACRANIAL_CAROTIDS)
 ORCASCORE_LABELS: Mapping[int, int] = {
     1: _LAD,
     2: _LCX,
@@ -64,6 +65,14 @@ _WORDS: Mapping[str, int] = {
     "mitral annulus": _MITRAL_ANNULUS,
     "mitral valve annulus": _MITRAL_ANNULUS,
     "insert": anatomy.INSERT_LABEL,
+    "right ica": _RIGHT_ICA,
+    "ica right": _RIGHT_ICA,
+    "right internal carotid artery": _RIGHT_ICA,
+    "right intracranial carotid artery": _RIGHT_ICA,
+    "left ica": _LEFT_ICA,
+    "ica left": _LEFT_ICA,
+    "left internal carotid artery": _LEFT_ICA,
+    "left intracranial carotid artery": _LEFT_ICA,
 }
 """Names in use; "Left Coronary Artery" is COCA's name of the left main."""
 _OF_CALCIUM = frozenset(

@@ -67,8 +67,7 @@ def head(
     rng = np.random.default_rng((seed, 20172))
     build = _patient(rng, preset)
     if num_lesions is None:
-        calcified = rng.random() >= SHARE_WITHOUT_ICAC
-        num_lesions = 1 + int(rng.negative_binomial(1, 0.16)) if calcified else 0
+        num_lesions = _drawn_number(rng)
     arteries = carotids(build)
     deposits, facts = carotid_lesions(build, arteries, num_lesions)
     deposits += other_head_calcium(build)
@@ -110,6 +109,13 @@ def head(
     return replace(phantom, outlines=outlines, label=label)
 
 
+def _drawn_number(rng: np.random.Generator) -> int:
+    """Draw how many lesions a case has: none, or one and more of a long tail."""
+    if rng.random() < SHARE_WITHOUT_ICAC:
+        return 0
+    return 1 + int(rng.negative_binomial(1, 0.16))
+
+
 def _patient(rng: np.random.Generator, preset: Preset) -> HeadBuild:
     size = rng.normal(1.0, 0.045)
     sx, sy, sz = (size * rng.normal(1.0, 0.025, 3)).clip(0.88, 1.12)
@@ -138,7 +144,6 @@ def _scanner(preset: Preset, build: HeadBuild, fixed: dict[str, Any]) -> Scanner
         "pixel_mm": NATIVE_PIXEL_MM,
         "slice_spacing_mm": 1.0,
         "slice_thickness_mm": 1.0,
-        "tube_voltage_kvp": float(rng.choice([120.0, 120.0, 120.0, 100.0])),
         "ha_hu_per_mg_per_ml": float(rng.uniform(1.25, 1.45)),
         "psf_sigma_mm": float(rng.uniform(0.40, 0.58)),
         "overshoot": 0.9 * sharp,

@@ -73,7 +73,7 @@ def _hemispheres(build: HeadBuild, white: float) -> list[Paint]:
         sylvian = ((17, -4, 11), (30, -8, 12), (44, -6, 17), (56, 8, 28), (60, 24, 38))
         wide = np.array([2.0, 1.5, 1.8, 2.2, 1.5]) * rng.uniform(0.8, 1.7)
         paints.append(build.tube(sylvian, wide, _CSF, side=side, flatten_z=1.6))
-    length = np.linspace(-72, 100, 24)
+    length = np.linspace(-62, 92, 24)
     for height in np.arange(14.0, 80, 5.0):
         if height < 30:
             course = tuple((0.0, float(y), float(height)) for y in length if y < -18)

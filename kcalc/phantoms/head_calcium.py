@@ -48,10 +48,8 @@ class Band:
         if fade < 0.02:
             return None
         dx, dy = x_mm[None, :] - np.float32(x0), y_mm[:, None] - np.float32(y0)
-        cos, sin = (
-            np.float32(np.cos(self.angle_rad)),
-            np.float32(np.sin(self.angle_rad)),
-        )
+        cos = np.float32(np.cos(self.angle_rad))
+        sin = np.float32(np.sin(self.angle_rad))
         near = np.abs(dy * cos - dx * sin) < 3.5 * self.sd_mm
         rows = np.flatnonzero(near.any(axis=1))
         if rows.size == 0:

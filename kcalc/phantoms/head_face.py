@@ -41,7 +41,8 @@ def ears(build: HeadBuild) -> list[Paint]:
         [reach * np.cos(angle), y + (deep + 12) * np.sin(angle), 0 * angle], axis=1
     )
     for height in np.arange(z - 90, z + 120, 6.0):
-        paints.append(Paint(Tube(rest + (0, 0, height), 3.2), 150.0))
+        level = rest + np.array([0.0, 0.0, height])
+        paints.append(Paint(Tube(level, 3.2), 150.0))
     return paints
 
 
@@ -78,12 +79,17 @@ def face_outline(build: HeadBuild) -> list[Paint]:
             build.yaw_rad,
         )
 
-    bridge = ((0, -78, 6), (0, -86, -12), (0, -104, -32), (0, -92, -40))
-    size = np.array([6.0, 8.0, 12.0, 11.0])
+    bridge = ((0, -76, 4), (0, -84, -12), (0, -97, -30), (0, -90, -38))
+    size = np.array([4.0, 5.0, 8.5, 8.0])
+    temples = [
+        _blob(build, (side * 60, -20, -6), (12, 26, 36), build.soft_hu + 8, 8.0)
+        for side in SIDES
+    ]
     return [
         Paint(mask(0.0), build.soft_hu),
         build.tube(bridge, size, build.soft_hu - 10),
         Paint(mask(2.0), build.fat_hu + 15, 14.0),
+        *temples,
     ]
 
 
@@ -97,7 +103,6 @@ def _soft_parts(build: HeadBuild, relief: Relief) -> list[Paint]:
     paints = [Paint(fat, build.fat_hu + 20, 14.0)]
     for side in SIDES:
         paints += [
-            _blob(build, (side * 57, -18, -8), (8, 26, 34), muscle, 8.0),  # temporal
             _blob(build, (side * 34, -6, -33), (14, 20, 10), muscle, 8.0),  # pterygoid
             _blob(build, (side * 26, -8, -55), (9, 15, 24), muscle, 8.0),
             _blob(build, (side * 58, -18, -62), (7, 16, 28), muscle, 8.0),  # masseter
@@ -162,8 +167,8 @@ def _nose(build: HeadBuild) -> list[Paint]:
         _blob(build, (0, -45, -6), (11.8, 21.4, 13.4), 35.0, power=3.0),
     ]
     for side in SIDES:
-        room = (side * 6.6, -45.0, -6.0)
-        paints.append(_blob(build, room, (4.6, 20.5, 12.5), _AIR, power=3.0))
+        cells = (side * 6.6, -45.0, -6.0)
+        paints.append(_blob(build, cells, (4.6, 20.5, 12.5), _AIR, power=3.0))
         for y in np.arange(-62.0, -26, 6.0) + rng.uniform(-2, 2, 6):
             bend = rng.normal(0, 2)
             plate = ((2.2, y, -5), (7, y + bend, -6), (11.3, y + rng.normal(0, 2), -5))
@@ -172,8 +177,8 @@ def _nose(build: HeadBuild) -> list[Paint]:
             )
         shelf = rng.uniform(-12, 0)
         for y in (-58.0, -46.0, -34.0):
-            wall = ((6.5, y - 6, shelf), (6.5 + rng.normal(0, 1), y + 6, shelf))
-            paints.append(build.tube(wall, 0.45, 420 * gain, side=side, flatten_z=18.0))
+            leaf = ((6.5, y - 6, shelf), (6.5 + rng.normal(0, 1), y + 6, shelf))
+            paints.append(build.tube(leaf, 0.45, 420 * gain, side=side, flatten_z=18.0))
         for _ in range(3):  # swollen cells
             swollen = (side * rng.uniform(4, 10), rng.uniform(-60, -30), -6.0)
             paints.append(_blob(build, swollen, (2.5, 3.5, 5), 25.0))
@@ -188,11 +193,11 @@ def _nose(build: HeadBuild) -> list[Paint]:
             swell = size * rng.uniform(0.7, 1.2)
             paints.append(build.tube(concha, swell, 45.0, side=side, flatten_z=1.7))
             paints.append(build.tube(concha, 0.6, 450 * gain, side=side, flatten_z=3.0))
-        frontal = (side * rng.uniform(6, 10), -76.0, rng.uniform(12, 20))
-        size = (rng.uniform(4, 10), 3.6, rng.uniform(5, 11))
-        rim = (size[0] + 1, size[1] + 1, size[2] + 1)
+        frontal = (side * rng.uniform(6, 10), -71.5, rng.uniform(12, 20))
+        half = (rng.uniform(4, 10), 3.4, rng.uniform(5, 11))
+        rim = (half[0] + 1, half[1] + 1, half[2] + 1)
         paints.append(_blob(build, frontal, rim, 900 * gain))
-        paints.append(_blob(build, frontal, size, _AIR))
+        paints.append(_blob(build, frontal, half, _AIR))
         room = (side * 30.0, -46.0, -37.0)
         paints.append(_blob(build, room, (14, 18, 17), 700 * gain, power=2.2))
         wall = rng.uniform(0.7, 1.2)
@@ -232,9 +237,7 @@ def _jaws(build: HeadBuild) -> list[Paint]:
         paints.append(_blob(build, condyle, (7.6, 3.2, 4.8), soft_bone))
         ramus = ((50, 12, -34), (49, 6, -58), (46, -2, -84))
         for shift in (-8, -4, 0, 4):
-            piece = tuple(
-                (x, y + shift * (1 if z < -40 else 0), z) for x, y, z in ramus
-            )
+            piece = tuple((x, y + shift * (z < -40), z) for x, y, z in ramus)
             paints.append(build.tube(piece, 3.2, hard, side=side))
             paints.append(build.tube(piece, 1.6, soft_bone, side=side))
         crown = ((50, -16, -34), (50, -12, -48), (48, -8, -66))
@@ -278,7 +281,7 @@ def _neck(build: HeadBuild) -> list[Paint]:
         hole = ((32, 42, -78), (31, 42, -58))
         paints.append(build.tube(hole, 2.8, build.soft_hu, side=side))
     dens = ((0, 31, -55), (0, 31, -68), (0, 33, -86))
-    size = np.array([3.5, 5.0, 7.0]) * rng.uniform(0.9, 1.1)
-    paints.append(build.tube(dens, size, hard))
-    paints.append(build.tube(dens, size - 1.4, spongy))
+    wide = np.array([3.5, 5.0, 7.0]) * rng.uniform(0.9, 1.1)
+    paints.append(build.tube(dens, wide, hard))
+    paints.append(build.tube(dens, wide - 1.4, spongy))
     return paints

@@ -67,7 +67,7 @@ class Relief:
         height, thickness = fields
         down, across = np.gradient(height, _KNOT_MM)
         cosine = 1 / np.sqrt(1 + down**2 + across**2)
-        return tuple(  # type: ignore[return-value]
+        return tuple(
             RectBivariateSpline(y, x, values, kx=1, ky=1)(y_mm, x_mm).astype(np.float32)
             for values in (height, thickness.clip(self.thinnest_mm), cosine)
         )

@@ -148,8 +148,8 @@ def render(
         noisy = clean + fft.irfft2(noise_spectrum, s=tissue.shape)
         for paint in metal:
             _add_star(noisy, paint.shape.patch(float(z), y_mm, x_mm), rng)
-        scan.noise_free[index] = clip_and_round(resample(clean), scanner)
-        scan.noisy[index] = clip_and_round(resample(noisy), scanner)
+        scan.noise_free[index] = np.rint(resample(clip_and_round(clean, scanner)))
+        scan.noisy[index] = np.rint(resample(clip_and_round(noisy, scanner)))
         blurred = {
             label: resample(fft.irfft2(fft.rfft2(plane) * transfer, s=plane.shape))
             for label, plane in calcium.items()
@@ -282,7 +282,7 @@ def _move(
     return moved
 
 
-def _resampling(scanner: Scanner) -> Callable[[FloatArray], FloatArray]:
+def _resampling(scanner: Scanner) -> Callable[[npt.NDArray[Any]], FloatArray]:
     """Return what turns a reconstructed slice into one of the grid given out."""
     if scanner.resampled_pixel_mm is None:
         return lambda plane: plane

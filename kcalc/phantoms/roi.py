@@ -101,10 +101,11 @@ def cut_at_threshold(
         key = (outline.slice_index, outline.vessel_label)
         groups.setdefault(key, []).append(outline)
     for (z, number), members in groups.items():
-        inside = np.zeros(array_hu.shape[1:], np.bool_)
+        shape_yx = (array_hu.shape[1], array_hu.shape[2])
+        inside = np.zeros(shape_yx, np.bool_)
         for outline in members:
             points = geometry.mm_to_index(outline.points_xyz_mm)[:, 1:]
-            (row, column), filled = fill_outline(points, inside.shape)
+            (row, column), filled = fill_outline(points, shape_yx)
             height, width = filled.shape
             inside[row : row + height, column : column + width] ^= filled
         inside &= array_hu[z] > AGATSTON_THRESHOLD_HU

@@ -150,7 +150,8 @@ class Column:
         half_x: FloatArray | float = a
         if self.taper:
             half_x = a * (1 + np.float32(self.taper) * np.clip(dy / b, -1, 1))
-        return np.abs(dx) / half_x, np.abs(dy) / b, half_x
+        u = np.asarray(np.abs(dx) / half_x, np.float32)
+        return u, np.asarray(np.abs(dy) / b, np.float32), half_x
 
     def _by_cells(
         self, dx: FloatArray, dy: FloatArray, a: float, b: float, pixel_mm: float

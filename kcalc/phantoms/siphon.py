@@ -115,7 +115,7 @@ def walls(build: HeadBuild, arteries: list[Carotid]) -> list[Paint]:
 
 def carotid_lesions(
     build: HeadBuild, arteries: list[Carotid], count: int
-) -> tuple[list[Deposit], list[dict[str, object]]]:
+) -> tuple[list[Deposit], list[dict[str, str]]]:
     """Draw calcium of the carotid walls: spots, plaques and rings.
 
     Spots are small, and 55 % of them so faint that their peak comes near 130 HU once

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kcalc.phantoms.head_build import SIDES, HeadBuild
+from kcalc.phantoms.head_build import SIDES, HeadBuild, Place
 from kcalc.phantoms.relief import Layer, Relief
 from kcalc.phantoms.render import Paint
 from kcalc.phantoms.shapes import Column, Tube, ellipsoid
 
-_MIDLINE = (
+_MIDLINE: tuple[Place, ...] = (
     # frontal wall, cribriform plate, planum, tuberculum
     *((0, -74, 32), (0, -68, 22), (0, -58, 9), (0, -45, 4), (0, -32, 6), (0, -20, 8)),
     *((0, -12, 8), (0, -7.5, 4)),
@@ -24,7 +24,7 @@ _MIDLINE = (
     # occipital
     *((0, 80, -33), (0, 92, -22), (0, 100, -8), (0, 106, 14)),
 )
-_LEFT = (
+_LEFT: tuple[Place, ...] = (
     # anterior fossa: orbital roofs
     *((8, -58, 12), (8, -42, 8), (8, -26, 8), (18, -62, 20), (18, -45, 15)),
     *((18, -30, 12), (30, -60, 23), (32, -44, 18), (44, -42, 20), (36, -30, 15)),
@@ -46,7 +46,7 @@ _LEFT = (
     *((38, 68, -30), (20, 84, -29), (48, 62, -22), (56, 56, -10), (36, 84, -18)),
     *((50, 76, -6), (22, 98, -10), (40, 94, 4), (60, 66, 4)),
 )
-_THICKNESS = (
+_THICKNESS: tuple[Place, ...] = (
     *((0, -60, 2.0), (0, -40, 1.5), (0, -18, 3.0), (0, 0, 14.0), (0, 10, 20.0)),
     *((0, 18, 13.0), (0, 28, 9.0), (0, 66, 5.0), (0, 85, 8.0), (0, 100, 12.0)),
     *((8, 0, 12.0), (30, -45, 1.8), (20, -30, 2.2), (50, -45, 4.0), (30, -18, 5.0)),
@@ -72,7 +72,7 @@ def vault(build: HeadBuild, extra_mm: float) -> Column:
         (92.0, 18.0, 36.0, 45.0),
         (99.0, 18.0, 10.0, 12.0),
     )
-    sx, sy, sz = build.scale_xyz
+    sx, sy, _ = build.scale_xyz
     middle = [build.point(0, y, z) for z, y, _, _ in outline]
     last = len(outline) - 1
     top = [extra_mm if index == last else 0.0 for index in range(len(outline))]
@@ -103,7 +103,8 @@ def skull_base(build: HeadBuild) -> Relief:
             near = np.exp(-0.5 * (away**2).sum(axis=1) / sd_mm**2)
             places[:, 2] += rng.normal(0, 1.6) * near
     thick = np.array(
-        [(s * x, y, t) for s in SIDES for x, y, t in _THICKNESS if x or s > 0]
+        [(s * x, y, t) for s in SIDES for x, y, t in _THICKNESS if x or s > 0],
+        dtype=float,
     )
     where = build.points(*((x, y, 0.0) for x, y, _ in thick.tolist()))
     where[:, 2] = thick[:, 2] * rng.uniform(0.85, 1.2)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import __version__
-from kcalc.anatomy import CORONARY_VESSELS, OTHER_STRUCTURES, UNDETERMINED_LABEL
+from kcalc.anatomy import CORONARY_VESSELS, NOT_CORONARY, UNDETERMINED_LABEL
 from kcalc.io.label_names import CORONARY_ARTERY_CODE
 from kcalc.report import dicom_file
 from kcalc.volume import Volume
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydicom.sr.coding import Code
 
 _SERIES_NUMBER = 9001
-_STRUCTURES = (*CORONARY_VESSELS, *OTHER_STRUCTURES)
+_STRUCTURES = (*CORONARY_VESSELS, *NOT_CORONARY)
 
 
 @dataclass(frozen=True)

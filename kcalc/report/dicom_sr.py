@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kcalc._version import NOTICE, __version__
-from kcalc.anatomy import OTHER_STRUCTURES
+from kcalc.anatomy import NOT_CORONARY
 from kcalc.io.label_names import CORONARY_ARTERY_CODE
 from kcalc.report import dicom_file
 from kcalc.report.dicom_seg import (
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SERIES_NUMBER = 9002
 _SCHEME = "99KCALC"
-_OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
+_OTHER_NAMES = {structure.name for structure in NOT_CORONARY}
 _TOTAL = Segment(0, None, "total", CORONARY_ARTERY_CODE)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.anatomy import OTHER_STRUCTURES
+from kcalc.anatomy import NOT_CORONARY
 from kcalc.errors import UnfitError
 from kcalc.scoring import cautions, presets
 from kcalc.scoring.checks import CheckedScan, check_scan
@@ -22,7 +22,7 @@ from kcalc.scoring.volumes import count_volume, lesions_of
 
 MAX_MASK_AS_CALCIUM = 2_000_000
 """Voxels that a rule without a threshold takes for calcium: 4 L at 0.8 x 0.8 x 3 mm."""
-_OTHER_NAMES = {structure.name for structure in OTHER_STRUCTURES}
+_OTHER_NAMES = {structure.name for structure in NOT_CORONARY}
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.anatomy import CORONARY_VESSELS, OTHER_STRUCTURES
+from kcalc.anatomy import CORONARY_VESSELS, NOT_CORONARY
 from kcalc.errors import InputError
 from kcalc.scoring import checks
 
 DEFAULT_DISTANCE_MM = 5.0
 """How far calcium may lie from a segmented vessel to be its own: about one lumen."""
-_LABELS = tuple(part.label for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES))
+_LABELS = tuple(part.label for part in (*CORONARY_VESSELS, *NOT_CORONARY))
 
 
 def nearest_vessels(
@@ -32,7 +32,8 @@ def nearest_vessels(
 
     Args:
         mask: Calcium, bool or integer, (z, y, x).
-        vessels: Labels of :mod:`kcalc.anatomy` (1 to 7), 0 elsewhere, (z, y, x).
+        vessels: Labels of vessels and structures (:mod:`kcalc.anatomy`), 0 elsewhere,
+            (z, y, x).
         spacing_mm: Distance of voxels in mm, (z, y, x).
         max_distance_mm: Farthest vessel that counts, in mm.
 
@@ -92,8 +93,7 @@ def checked_vessels(
     found = np.unique(labels).tolist()
     if not set(found) - {0} or set(found) - {0, *_LABELS}:
         known = ", ".join(
-            f"{part.label} {part.name}"
-            for part in (*CORONARY_VESSELS, *OTHER_STRUCTURES)
+            f"{part.label} {part.name}" for part in (*CORONARY_VESSELS, *NOT_CORONARY)
         )
         raise InputError(
             "VESSEL_LABELS",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kcalc._version import NOTICE
 from kcalc.report import result_folder, write_record
-from kcalc.scoring import calcium_score
+from kcalc.scoring import TARGETS, ScoringRule, calcium_score
 from kcalc.volume import Volume
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ TRUTH_FILE = "truth.json"
 LABEL_FILE = "label.nii.gz"
 SCAN_FILE = "scan.nii.gz"
 DICOM_FOLDER = "dicom"
+OUTLINES_FILE = "outlines.csv"
+
+_PRESETS: Mapping[str, tuple[str, ...]] = {
+    "chest": ("wide", "cardiac"),
+    "head": ("study", "native", "full"),
+    "qrm": (),
+}
+"""Presets of each kind, the default first."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,15 @@ class PhantomResult:
     def summary(self) -> str:
         """Return the truth in a few lines of text."""
         label = self.truth["score_of_label"]
+        points = f"{label['agatston']:.1f} " if "agatston" in label else ""
         return "\n".join(
             (
                 f"Phantom         {self.phantom.name}, seed {self.phantom.seed}",
                 f"True lesions    {len(self.phantom.lesions)}",
                 f"True volume     {self.phantom.true_volume_mm3:.1f} mm3",
                 f"True mass       {self.phantom.true_mass_mg:.2f} mg",
-                f"Score of the true mask {label['agatston']:.1f} "
-                f"({label['rule']}), volume {label['volume_mm3']:.1f} mm3",
+                f"Score of the true mask {points}({label['rule']}), "
+                f"volume {label['volume_mm3']:.1f} mm3",
                 f"DICOM series    {self.directory / DICOM_FOLDER}",
                 f"True mask       {self.directory / LABEL_FILE}",
             )
@@ -58,11 +67,11 @@ class PhantomResult:
 
 
 def render_phantom(
-    kind: Literal["chest", "qrm"],
+    kind: Literal["chest", "head", "qrm"],
     output_directory: str | os.PathLike[str],
     *,
     seed: int = 0,
-    preset: Literal["wide", "cardiac"] | None = None,
+    preset: str | None = None,
     nifti: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PhantomResult:
@@ -70,13 +79,17 @@ def render_phantom(
 
     The folder gets ``dicom/`` (a CT series), ``label.nii.gz`` (the vessel number of
     every voxel a perfect reader would mark) and ``truth.json`` (physical volume and
-    mass of each lesion, the parameters drawn, and the score of the label).
+    mass of each lesion, the parameters drawn, and the score of the label). Of a head
+    that has carotid calcium it gets ``outlines.csv``: the regions as observers draw
+    them, a table that ``kcalc score --mask`` reads; its score is the volume above
+    130 HU, for these arteries have no Agatston score.
 
     Args:
-        kind: ``"chest"`` or ``"qrm"`` (:mod:`kcalc.phantoms`).
+        kind: ``"chest"``, ``"head"`` or ``"qrm"`` (:mod:`kcalc.phantoms`).
         output_directory: New, empty, or an unchanged former phantom.
         seed: Same seed, same bytes.
-        preset: Of a chest, ``"wide"`` (default) or ``"cardiac"``.
+        preset: Of a chest, ``"wide"`` (default) or ``"cardiac"``; of a head,
+            ``"study"`` (default), ``"native"`` or ``"full"``.
         nifti: Whether to write the scan as ``scan.nii.gz`` too.
         progress: Called as the work goes on.
 
@@ -87,47 +100,65 @@ def render_phantom(
     from kcalc import phantoms
     from kcalc.io.nifti import write_nifti
 
-    if kind not in ("chest", "qrm"):
-        raise ValueError(f"kind must be 'chest' or 'qrm'. Received: kind={kind!r}")
-    if preset is not None and kind != "chest":
-        raise ValueError(f"preset is for kind='chest'. Received: kind={kind!r}")
+    if kind not in _PRESETS:
+        raise ValueError(
+            f"kind must be 'chest', 'head' or 'qrm'. Received: kind={kind!r}"
+        )
+    if preset is not None and preset not in _PRESETS[kind]:
+        raise ValueError(
+            f"preset must be one of {_PRESETS[kind]} for kind={kind!r}. "
+            f"Received: preset={preset!r}"
+        )
     with result_folder(output_directory, TRUTH_FILE) as folder:
         _tell(progress, "Rendering the phantom")
-        phantom = (
-            phantoms.chest(preset or "wide", seed)
-            if kind == "chest"
-            else phantoms.qrm(seed=seed)
-        )
+        phantom = _rendered(kind, preset, seed)
         _tell(progress, "Writing the phantom")
         volume = phantom.volume
         phantoms.write_dicom_series(phantom, folder / DICOM_FOLDER)
         write_nifti(folder / LABEL_FILE, phantom.label, volume.geometry)
+        if phantom.outlines:
+            phantoms.write_outlines(phantom, folder / OUTLINES_FILE)
         if nifti:
             write_nifti(folder / SCAN_FILE, volume.array, volume.geometry)
+        rule = TARGETS["icac"].rule if kind == "head" else None
         truth = {
             "notice": f"Simulated data. {NOTICE}",
             **phantom.physical_truth(),
-            "score_of_label": _short_score(volume, volume.array, phantom.label),
+            "score_of_label": _short_score(volume, volume.array, phantom.label, rule),
             "score_without_noise": _short_score(
-                volume, phantom.noise_free_hu, phantom.noise_free_label
+                volume, phantom.noise_free_hu, phantom.noise_free_label, rule
             ),
         }
         truth = write_record(folder / TRUTH_FILE, truth)
     return PhantomResult(phantom, truth, Path(output_directory))
 
 
+def _rendered(kind: str, preset: str | None, seed: int) -> Phantom:
+    from kcalc import phantoms
+
+    if kind == "qrm":
+        return phantoms.qrm(seed=seed)
+    chosen: Any = preset or _PRESETS[kind][0]
+    return (phantoms.chest if kind == "chest" else phantoms.head)(chosen, seed)
+
+
 def _short_score(
-    volume: Volume, array_hu: npt.NDArray[Any], label: npt.NDArray[np.uint8]
+    volume: Volume,
+    array_hu: npt.NDArray[Any],
+    label: npt.NDArray[np.uint8],
+    rule: ScoringRule | None,
 ) -> dict[str, Any]:
     score = calcium_score(
         array_hu,
         label,
         volume.spacing_mm,
+        rule=rule or "agatston_1990",
         tube_voltage_kvp=volume.acquisition.tube_voltage_kvp,
         slice_thickness_mm=volume.acquisition.slice_thickness_mm,
     )
+    agatston = {} if rule else {"agatston": score.agatston}
     return {
-        "agatston": score.agatston,
+        **agatston,
         "volume_mm3": score.volume_mm3,
         "num_lesions": score.num_lesions,
         "rule": score.rule.name,
