@@ -469,6 +469,6 @@ def test_phantom_folder_reads_back_and_its_label_scores_as_told(
     assert scored.score.agatston == pytest.approx(told, rel=1e-7)
 
 
-def test_preset_is_for_the_chest_alone(tmp_path):
-    with pytest.raises(ValueError, match="preset is for"):
+def test_a_preset_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="preset must be left out"):
         render_phantom("qrm", tmp_path / "p", preset="wide")

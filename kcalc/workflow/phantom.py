@@ -95,7 +95,7 @@ def render_phantom(
 
     Raises:
         ResourceError: The output folder cannot be written, or holds something else.
-        ValueError: The kind is unknown, or a preset is given for another kind.
+        ValueError: The kind is unknown, or the preset is none of its own.
     """
     from kcalc import phantoms
     from kcalc.io.nifti import write_nifti
@@ -105,9 +105,9 @@ def render_phantom(
             f"kind must be 'chest', 'head' or 'qrm'. Received: kind={kind!r}"
         )
     if preset is not None and preset not in _PRESETS[kind]:
+        known = " or ".join(map(repr, _PRESETS[kind])) or "left out"
         raise ValueError(
-            f"preset must be one of {_PRESETS[kind]} for kind={kind!r}. "
-            f"Received: preset={preset!r}"
+            f"preset must be {known} for kind={kind!r}. Received: preset={preset!r}"
         )
     with result_folder(output_directory, TRUTH_FILE) as folder:
         _tell(progress, "Rendering the phantom")
