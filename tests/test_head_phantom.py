@@ -267,10 +267,14 @@ def test_negatives_above_the_threshold_are_about_a_fifth_of_all_negatives():
     assert 0.15 <= np.mean(shares) <= 0.25
 
 
-@pytest.mark.slow
-def test_the_command_writes_scan_outlines_and_truth(tmp_path):
+def test_the_command_writes_scan_outlines_and_truth(tmp_path, monkeypatch):
     from kcalc.cli import main
 
+    def small_head(preset, seed):
+        few = {**FEW, "shape_zyx": (8, 512, 512), "padding_hu": None}
+        return head(preset, seed, num_lesions=12, **few)
+
+    monkeypatch.setattr("kcalc.phantoms.head", small_head)
     where = tmp_path / "head"
     assert main(["phantom", "head", "-o", str(where), "--seed", "3"]) == 0
     truth = json.loads((where / "truth.json").read_text("utf-8"))
