@@ -286,10 +286,13 @@ def _resampling(scanner: Scanner) -> Callable[[npt.NDArray[Any]], FloatArray]:
     """Return what turns a reconstructed slice into one of the grid given out."""
     if scanner.resampled_pixel_mm is None:
         return lambda plane: plane
+    from scipy.sparse import csr_array
+
     _, y_mm, x_mm = scanner.axes_mm()
     _, to_y_mm, to_x_mm = scanner.resampled.axes_mm()
-    rows, columns = resampler(y_mm, to_y_mm), resampler(x_mm, to_x_mm)
-    return lambda plane: np.asarray(rows @ plane @ columns.T)
+    rows = csr_array(resampler(y_mm, to_y_mm))
+    columns = csr_array(resampler(x_mm, to_x_mm))
+    return lambda plane: np.asarray((columns @ (rows @ plane).T).T)
 
 
 def _outside_circle(
