@@ -19,7 +19,7 @@ from pathlib import Path
 
 from kcalc.cli import main as kcalc
 
-SEED = 314160
+SEED = 314168
 """Not among the seeds that the shipped model was trained or tested on."""
 
 

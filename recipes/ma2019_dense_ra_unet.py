@@ -22,7 +22,7 @@ commands train the paper's network; ``--smoke`` tries either in minutes: small p
 two steps. ``export`` writes ``OUT/export/<name>/<version>``, ready for
 ``saved_models/``, and counts on from the versions that are there.
 
-Hours: the small network about 1.3 on two CPU cores, a quarter of it to render; the
+Hours: the small network 1.3 to 2 on two CPU cores, a sixth of it to render; the
 paper's network was not trained here: its million steps want a GPU.
 
 Expected: the small network's figures are in its model card. Paper: pixel F1 0.75, right
