@@ -148,7 +148,7 @@ SMALL_FIRST = replace(
     data=DataConfig(
         sampling=replace(_SAMPLING, side=(192, 512)),
         augmentation=Augmentation(offset_hu=10.0, scale=0.03, noise_hu=10.0),
-        validation_slices=64,
+        validation_slices=96,
     ),
     optimizer=_ADAM,
     training=_SHORT,
@@ -158,7 +158,7 @@ SMALL_FIRST = replace(
 )
 
 _GENTLE = replace(_ADAM, learning_rate=1e-3)
-_SHORTER = replace(_SHORT, epochs=7)
+_SHORTER = replace(_SHORT, epochs=10)
 SMALL = replace(
     SMALL_FIRST,
     name="ma2019_dense_ra_unet_small",
@@ -190,10 +190,10 @@ CHANGES = {
         "the second stage had ended.",
     ),
 }
-NUM_PHANTOMS = {"train": 160, "validation": 16, "test": 24}
-MIXTURE = ("wide",) * 11 + ("cardiac",) * 5 + ("qrm",) * 4
-"""Kinds of phantoms, repeated: 55 % wide chest, 25 % cardiac, 20 % QRM insert."""
-SEED_OF_SPLIT = {"train": 0, "validation": 100_000, "test": 200_000}
+NUM_PHANTOMS = {"train": 200, "validation": 20, "test": 30}
+MIXTURE = ("wide",) * 12 + ("cardiac",) * 4 + ("qrm",) * 4
+"""Kinds of phantoms, repeated: 60 % wide chest, 20 % cardiac, 20 % QRM insert."""
+SEED_OF_SPLIT = {"train": 0, "validation": 100_000, "test": 300_000}
 SMOKE_PHANTOM = {"num_lesions": 4, "shape_zyx": (9, 256, 256), "pixel_mm": 0.7}
 STORE_FILE = "cases.h5"
 SIMULATED = (

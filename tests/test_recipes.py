@@ -121,13 +121,13 @@ def test_the_record_holds_the_size_of_the_small_network(ma2019: ModuleType):
 
 def test_no_two_phantoms_of_two_neighbouring_seeds_are_the_same(ma2019: ModuleType):
     orders = [o for seed in (0, 1) for o in ma2019.phantom_orders(seed, smoke=False)]
-    assert len(orders) == 400
-    assert len({order.seed for order in orders}) == 400
+    assert len(orders) == 500
+    assert len({order.seed for order in orders}) == 500
 
 
 @pytest.mark.parametrize(
     ("split", "wide", "cardiac", "qrm"),
-    [("train", 88, 40, 32), ("validation", 10, 3, 3), ("test", 14, 6, 4)],
+    [("train", 120, 40, 40), ("validation", 12, 4, 4), ("test", 19, 6, 5)],
 )
 def test_the_mixture_of_every_split(
     ma2019: ModuleType, split: str, wide: int, cardiac: int, qrm: int

@@ -17,7 +17,9 @@ from kcalc.phantoms.chest_calcium import (
 from kcalc.phantoms.heart import heart
 from kcalc.phantoms.physics import Scanner
 from kcalc.phantoms.render import Scene, render
-from kcalc.phantoms.thorax import Build, airways, bones, thorax
+from kcalc.phantoms.shoulders import shoulders
+from kcalc.phantoms.skeleton import skeleton
+from kcalc.phantoms.thorax import Build, airways, thorax
 
 SHARE_WITHOUT_CALCIUM = 0.45
 """Share of cases without a target lesion; digest F.5 item 1 asks for at least 0.40."""
@@ -61,12 +63,14 @@ def chest(
         num_lesions = 1 + int(rng.negative_binomial(1, 0.2)) if calcified else 0
     deposits = coronary_lesions(build, drawn_heart, num_lesions)
     deposits += other_calcium(build, drawn_heart)
+    arms_down = preset == "wide" and build.chance(0.12)
     paints = [
-        *thorax(build, arms_down=preset == "wide" and build.chance(0.12)),
+        *thorax(build, arms_down=arms_down),
         *masses(build),
         *drawn_heart.paints,
         *airways(build),
-        *bones(build),
+        *shoulders(build, arms_down=arms_down),
+        *skeleton(build),
         *devices(build, drawn_heart),
     ]
     machine = _scanner(preset, rng, drawn_heart.centre_xyz_mm, scanner)
@@ -115,7 +119,9 @@ def _scanner(
     else:
         field_mm = rng.uniform(290, 500)
         spacing = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 3.0, 5.0, 5.0]))
-        centre = (rng.normal(0, 12), rng.normal(5, 10), rng.uniform(0, 40))
+        # Half of them hold the heart, the others any height from kidneys to neck.
+        height = rng.uniform(0, 40) if rng.random() < 0.5 else rng.uniform(-230, 190)
+        centre = (rng.normal(0, 12), rng.normal(5, 10), height)
     count = int(np.clip(np.ceil(130 / spacing), 40, 64))
     thickness = spacing * float(rng.choice([1.0, 1.0, 1.0, 1.25, 2.0]))
     sharp = float(rng.beta(1, 1.2)) if rng.random() < 0.45 else 0.0

@@ -117,7 +117,8 @@ def _aortic(build: Build, heart: Heart) -> list[Deposit]:
     rng = build.rng
     deposits = []
     for _ in range(int(rng.integers(1, 12))):
-        where = int(np.clip(rng.normal(34, 14), 1, len(heart.aorta) - 2))
+        place = rng.normal(34, 14) if rng.random() < 0.75 else rng.uniform(0, 77)
+        where = int(np.clip(place, 1, len(heart.aorta) - 2))
         tangent = heart.aorta[where + 1] - heart.aorta[where - 1]
         across = rotation_to(tangent, rng)
         along, thick = rng.uniform(1.0, 8.0), rng.uniform(0.6, 2.2)

@@ -50,7 +50,7 @@ class Heart:
         paints: In painting order.
         coronaries: Centreline of each vessel by name, (n, 3) LPS mm.
         coronary_radius_mm: Radius of the coronary tubes at their origin.
-        aorta: Centreline of the aorta from root to diaphragm, (n, 3).
+        aorta: Centreline of the aorta from root to abdomen, (n, 3).
         aorta_radius_mm: Radius along it, (n,).
         sac: The pericardium, within which everything moves.
         centre_xyz_mm: Middle of the heart.
@@ -163,15 +163,17 @@ def _aorta(build: Build) -> tuple[Points, npt.NDArray[np.float64]]:
         (26, 32, 74),
         (27, 42, 45),
         (24, 44, 0),
-        (12, 42, -90),
-        (8, 42, -160),
+        (12, 38, -90),
+        (8, 24, -160),
+        (4, 22, -320),
     )
     path[1:] += rng.normal(0, 2, path[1:].shape)
     width = rng.uniform(0.85, 1.25)
+    along = np.linspace(0, 1.1, 77)
     radius = width * np.interp(
-        np.linspace(0, 1, 70), [0, 0.3, 0.5, 0.7, 1.0], [15.5, 16.5, 14, 12.5, 11]
+        along, [0, 0.3, 0.5, 0.7, 1.0], [15.5, 16.5, 14, 12.5, 11]
     )
-    return smooth_path(path, 70), radius
+    return smooth_path(path, len(along)), radius
 
 
 def _great_vessels(

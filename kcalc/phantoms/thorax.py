@@ -1,4 +1,4 @@
-"""The thorax of the chest phantom: wall, lungs, airways, bones, organs, table.
+"""The soft parts of the chest phantom: wall, lungs, airways, organs; the table.
 
 Positions are LPS millimetres for a patient of median size whose heart lies at z = 0;
 :class:`Build` scales them to a drawn patient.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.phantoms.physics import MATERIALS_HU
 from kcalc.phantoms.render import Paint
 from kcalc.phantoms.shapes import Column, Tube, cylinder, ellipsoid
 
@@ -64,7 +63,7 @@ def smooth_path(points_xyz_mm: Points, count: int = 40) -> Points:
 
 
 def thorax(build: Build, *, arms_down: bool) -> list[Paint]:
-    """Return body wall, lungs, organs, airways, bones, table, in painting order."""
+    """Return table, body wall, lungs and organs, in painting order."""
     return [
         *_table(build),
         *_body(build, arms_down),
@@ -95,14 +94,10 @@ def _body(build: Build, arms_down: bool) -> list[Paint]:
     wall = build.wall_mm
     muscle = build.soft_hu + 8
     paints = [
-        Paint(cylinder((0, 2, 0), 165 * sx + wall, 104 * sy + wall, 900, 2.4), 10.0),
-        Paint(
-            cylinder((0, 2, 0), 163 * sx + wall, 102 * sy + wall, 900, 2.4),
-            build.fat_hu,
-            6.0,
-        ),
-        Paint(cylinder((0, 4, 0), 154 * sx, 98 * sy, 900, 2.3), muscle, 6.0),
-        Paint(cylinder((0, 4, 0), 141 * sx, 88 * sy, 900, 2.2), build.fat_hu + 5, 6.0),
+        Paint(_trunk(build, wall + 2), 10.0),
+        Paint(_trunk(build, wall), build.fat_hu, 6.0),
+        Paint(_trunk(build, -9.0 * sx), muscle, 6.0),
+        Paint(_cavity(build), build.fat_hu + 5, 6.0),
     ]
     for side in (-1, 1):
         breast = ellipsoid(
@@ -112,10 +107,78 @@ def _body(build: Build, arms_down: bool) -> list[Paint]:
         paints.insert(2, Paint(breast, build.fat_hu + 15, 12.0))
         if arms_down:
             x = side * (215 * sx + wall)
-            paints.append(Paint(cylinder((x, 15, 0), 42, 46, 900), muscle))
-            paints.append(Paint(cylinder((x, 15, 0), 12, 12, 900), 1000.0))
-            paints.append(Paint(cylinder((x, 15, 0), 7, 7, 900), 60.0))
+            paints.append(Paint(cylinder((x, 15, -365), 42, 46, 1000), muscle))
+            paints.append(Paint(cylinder((x, 15, -365), 12, 12, 1000), 1000.0))
+            paints.append(Paint(cylinder((x, 15, -365), 7, 7, 1000), 60.0))
+    for _ in range(int(build.rng.integers(0, 5))):
+        paints.append(_something_outside(build))
     return paints
+
+
+def _trunk(build: Build, extra_mm: float) -> Column:
+    """The trunk from hips to neck with the shoulders, ``extra_mm`` larger."""
+    sx, sy, sz = build.scale_xyz
+    outline = (
+        (-600.0, 158.0, 100.0),
+        (-180.0, 156.0, 101.0),
+        (0.0, 163.0, 102.0),
+        (70.0, 178.0, 102.0),
+        (120.0, 206.0, 96.0),
+        (150.0, 216.0, 88.0),
+        (172.0, 180.0, 78.0),
+        (190.0, 95.0, 70.0),
+        (205.0, 66.0, 66.0),
+        (600.0, 64.0, 66.0),
+    )
+    n = len(outline)
+    return Column(
+        tuple(z * sz for z, _, _ in outline),
+        (0.0,) * n,
+        (2.0,) * n,
+        tuple(x * sx + extra_mm for _, x, _ in outline),
+        tuple(y * sy + extra_mm for _, _, y in outline),
+        2.4,
+    )
+
+
+def _cavity(build: Build) -> Column:
+    """Fat within the rib cage and below it."""
+    sx, sy, sz = build.scale_xyz
+    heights = (-600.0, -120.0, 40.0, 70.0, 90.0, 110.0, 130.0, 160.0, 168.0)
+    share = [cage_share(z) for z in heights]
+    n = len(heights)
+    return Column(
+        tuple(z * sz for z in heights),
+        (0.0,) * n,
+        tuple((4.0 + 10.0 * (1 - part)) * sy for part in share),
+        tuple(141.0 * sx * part for part in share),
+        (*(88.0 * sy * part**0.8 for part in share[:-1]), 0.0),
+        2.2,
+    )
+
+
+def cage_share(z_mm: float) -> float:
+    """Return the rib cage's width at a height of the median patient, of its widest."""
+    heights = (-300.0, -150.0, -40.0, 40.0, 70.0, 90.0, 110.0, 130.0, 160.0)
+    shares = (0.90, 0.98, 1.0, 0.98, 0.93, 0.86, 0.77, 0.65, 0.42)
+    return float(np.interp(z_mm, heights, shares))
+
+
+def _something_outside(build: Build) -> Paint:
+    """An electrode, a cable or a line on or beside the body."""
+    rng = build.rng
+    sx, sy, _ = build.scale_xyz
+    angle = rng.uniform(0.8 * np.pi, 2.2 * np.pi)
+    away = rng.uniform(2, 60)
+    start = np.array(
+        [
+            (165 * sx + build.wall_mm + away) * np.cos(angle),
+            (104 * sy + build.wall_mm + away) * np.sin(angle),
+            rng.uniform(-200, 200),
+        ]
+    )
+    path = start + np.cumsum(rng.normal(0, 22, (6, 3)) * (1, 0.6, 1), axis=0)
+    return Paint(Tube(path, rng.uniform(0.6, 3.0)), rng.uniform(150, 3000))
 
 
 def _lungs(build: Build) -> list[Paint]:
@@ -164,9 +227,24 @@ def _abdomen(build: Build) -> list[Paint]:
         Paint(organ((70, 5, dome - 100), (66, 76, 88)), build.soft_hu, 8.0),
         Paint(organ((60, 35, dome - 105), (40, 36, 80)), liver_hu - 5, 4.0),
     ]
+    for side in (-1, 1):
+        kidney = organ((side * 58, 42, -190), (24, 28, 55))
+        paints.append(Paint(kidney, build.soft_hu - 12, 5.0))
     if build.chance(0.6):
         gas = organ((62, -35, dome - 60), (26, 22, 28))
         paints.append(Paint(gas, -900.0))
+    for _ in range(int(rng.integers(0, 10))):
+        size = rng.uniform(4, 18)
+        centre = rng.uniform((-90, -70, -320), (90, 20, dome - 70))
+        loop = organ((centre[0], centre[1], centre[2]), (size, size * 0.8, size))
+        contents = rng.choice([-900.0, 15.0, rng.uniform(100, 700)])
+        paints.append(Paint(loop, float(contents), 20.0))
+    for _ in range(int(rng.integers(0, 4))):
+        # Stones of gall bladder and kidneys, calcium of the spleen and its artery.
+        size = rng.uniform(1.0, 6.0)
+        centre = rng.uniform((-85, -50, -250), (85, 60, dome - 50))
+        stone = organ((centre[0], centre[1], centre[2]), (size, size, size))
+        paints.append(Paint(stone, rng.uniform(150, 900)))
     return paints
 
 
@@ -190,130 +268,4 @@ def airways(build: Build) -> list[Paint]:
     paints.insert(0, Paint(Tube(gullet, rng.uniform(6, 9)), build.soft_hu))
     if build.chance(0.4):
         paints.insert(1, Paint(Tube(gullet[4:14], rng.uniform(1.5, 4)), -950.0))
-    return paints
-
-
-def bones(build: Build) -> list[Paint]:
-    """Return spine, ribs with cartilage, sternum, clavicles and scapulae."""
-    return [*_spine(build), *_ribs(build), *_front_and_shoulders(build)]
-
-
-def _shell(
-    build: Build, outer: Column, inner: Column, cortical: float, spongy: float
-) -> list[Paint]:
-    gain = build.bone_density
-    return [
-        Paint(outer, cortical * gain, 40.0),
-        Paint(inner, spongy * gain, 35.0),
-    ]
-
-
-def _spine(build: Build) -> list[Paint]:
-    rng = build.rng
-    sx, sy, sz = build.scale_xyz
-    paints = [Paint(cylinder((0, 66 * sy, 0), 20 * sx, 17 * sy, 900), build.soft_hu)]
-    cortical, spongy = rng.uniform(350, 700), rng.uniform(110, 240)
-    pitch = 24.0 * sz
-    spur = rng.uniform(0, 0.7)
-    for level in range(-8, 9):
-        z = level * pitch + rng.uniform(-1, 1)
-        y = 66 * sy - 0.0007 * z * z
-        a, b = 17.5 * sx, 14 * sy
-        body = cylinder((0, y, z), a, b, 0.8 * pitch, 2.5)
-        core = cylinder((0, y, z), a - 1.6, b - 1.6, 0.8 * pitch - 3, 2.5)
-        paints += _shell(build, body, core, cortical, spongy)
-        arch_y = y + b + 9
-        for side in (-1, 1):
-            pedicle = np.array(
-                [[side * 11, y + b - 2, z + 3], [side * 12, arch_y + 6, z + 2]]
-            )
-            wing = np.array(
-                [[side * 12, arch_y + 4, z + 2], [side * 34, arch_y + 9, z + 5]]
-            )
-            blade = np.array([[side * 12, arch_y + 6, z], [0, arch_y + 13, z - 5]])
-            for path, radius in ((pedicle, 4.5), (wing, 4.5), (blade, 3.5)):
-                paints.append(Paint(Tube(path, radius), cortical * 0.8))
-                paints.append(Paint(Tube(path, radius - 1.6), spongy + 60))
-        process = np.array([[0, arch_y + 12, z - 5], [0, arch_y + 32, z - 22]])
-        paints.append(Paint(Tube(process, 3.6), cortical * 0.7))
-        if build.chance(spur):
-            angle = rng.uniform(np.pi, 2 * np.pi)
-            centre = (a * np.cos(angle), y + b * np.sin(angle), z + 0.42 * pitch)
-            size = rng.uniform(2, 5)
-            paints.append(
-                Paint(ellipsoid(centre, (size, size, 4.0)), rng.uniform(300, 800))
-            )
-    canal = cylinder((0, 66 * sy + 14 * sy + 8, 0), 9, 7.5, 900)
-    paints.append(Paint(canal, 25.0))
-    return paints
-
-
-def _ribs(build: Build) -> list[Paint]:
-    rng = build.rng
-    sx, sy, sz = build.scale_xyz
-    cortical, spongy = rng.uniform(450, 900), rng.uniform(120, 260)
-    chalk = rng.uniform(0, 1)
-    paints = []
-    progress = np.linspace(0, 1, 36)
-    for level in range(-7, 9):
-        top = level * 24.0 * sz
-        drop = rng.uniform(70, 95) * sz
-        for side in (-1, 1):
-            angle = np.deg2rad(78 - 146 * progress)
-            path = np.stack(
-                [
-                    side * (148 * sx * np.cos(angle) ** 0.9 + 3),
-                    4 * sy + 93 * sy * np.sin(angle),
-                    top + 8 - drop * progress**1.2,
-                ],
-                axis=1,
-            )
-            path[0, :2] = side * 14, 76 * sy
-            bone, gristle = path[:28], path[27:]
-            paints.append(Paint(Tube(bone, 5.4, 1.25), cortical * build.bone_density))
-            paints.append(Paint(Tube(bone, 3.7, 1.25), spongy, 30.0))
-            paints.append(
-                Paint(Tube(gristle, 5.0, 1.2), MATERIALS_HU["cartilage"], 15.0)
-            )
-            if build.chance(0.6 * chalk):
-                start = int(rng.integers(0, 6))
-                chip = gristle[start : start + 3] + rng.normal(0, 1, 3)
-                paints.append(
-                    Paint(Tube(chip, rng.uniform(1.0, 3.5)), rng.uniform(200, 600))
-                )
-    return paints
-
-
-def _front_and_shoulders(build: Build) -> list[Paint]:
-    rng = build.rng
-    sx, sy, sz = build.scale_xyz
-    y = -90 * sy
-    cortical, spongy = rng.uniform(300, 550), rng.uniform(80, 180)
-    z = (-55 * sz, -20 * sz, 60 * sz, 95 * sz, 110 * sz)
-    widths = (8.0, 15.0, 17.0, 28.0, 20.0)
-    outer = Column(z, (0.0,) * 5, (y, y, y, y + 6, y + 12), widths, (5.5,) * 5, 3.0)
-    inner = Column(
-        z,
-        (0.0,) * 5,
-        (y, y, y, y + 6, y + 12),
-        tuple(w - 2 for w in widths),
-        (3.6,) * 5,
-        3.0,
-    )
-    paints = _shell(build, outer, inner, cortical, spongy)
-    for side in (-1, 1):
-        clavicle = build.points(
-            (side * 22, -72, 112), (side * 70, -62, 128), (side * 130, -25, 140)
-        )
-        paints.append(Paint(Tube(smooth_path(clavicle, 12), 6.5), 800.0))
-        paints.append(Paint(Tube(smooth_path(clavicle, 12), 4.2), 200.0))
-        blade = cylinder(
-            build.point(side * 112, 74, 85),
-            34 * sx,
-            3.2,
-            110 * sz,
-            2.0,
-            side * -0.75,
-        )
-        paints.append(Paint(blade, rng.uniform(400, 700)))
     return paints
