@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import kcalc
+from kcalc.artifact import WEIGHTS_FILE
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.inference import Network, open_network
 from kcalc.volume import Volume
@@ -110,6 +111,18 @@ def measure_chest(network: Network, folder: Path) -> dict[str, Any]:
     }
 
 
+def _identity(network: Network) -> dict[str, Any]:
+    """Name the model so that its card can be held against it."""
+    manifest = network.manifest
+    if manifest is None:
+        raise SystemExit("--model must be an exported model, which has a manifest.")
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "weights_sha256": manifest.files[WEIGHTS_FILE],
+    }
+
+
 def main() -> None:
     """Measure, print and write ``real_scans.json``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -119,6 +132,7 @@ def main() -> None:
     root = Path(os.environ.get("KCALC_TEST_DATA", DEFAULT_DATA))
     network = open_network(arguments.model)
     figures = {
+        "model": _identity(network),
         "qrm": measure_qrm(network, root / "qrm-phantom"),
         "chest": measure_chest(
             network, root / "chest-ct" / "A0001_philips_5mm_kernelB"

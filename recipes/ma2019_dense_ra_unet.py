@@ -20,7 +20,7 @@ Commands, the small network on phantoms (what kcalc ships)::
 ``train`` goes on after a kill with ``--resume``. Without ``--miniature`` the same four
 commands train the paper's network; ``--smoke`` tries either in minutes: small phantoms,
 two steps. ``export`` writes ``OUT/export/<name>/<version>``, ready for
-``saved_models/``.
+``saved_models/``, and counts on from the versions that are there.
 
 Hours: the small network about 1.3 on two CPU cores, a quarter of it to render; the
 paper's network was not trained here: its million steps want a GPU.
@@ -34,7 +34,9 @@ Deviations from the paper, all of them ours where it is silent or its data close
   one pass over the slices of 661 scans (the paper counts epochs, not steps); crop sides
   192 to 384 resized to 256, window -200 to 800 HU (not stated); crops that hold
   calcium or a voxel >= 130 HU without a label are drawn more often; no flips;
-  validation by pooled pixel F1 decides which epoch is kept.
+  validation by pooled pixel F1 decides which epoch is kept. Of the post-processing
+  only "130 HU and connected components" is published: here a component of a slice is
+  calcium, whole, if at least half of it has p >= 0.5, and else no part of it is.
 * Small network alone: fewer channels and layers, batch 4, Adam with a cosine schedule
   and gradient clipping for SGD, moving average of the weights, crops up to the
   whole slice (the network sees whole slices at test), shift, scale and noise

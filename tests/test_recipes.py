@@ -209,6 +209,7 @@ def test_real_scans_once_measured_stand_in_the_card(
     ma2019: ModuleType, version: Path, smoke: Path
 ):
     figures = {
+        "model": {"weights_sha256": "0123456789abcdef" * 4},
         "qrm": {
             "rule": "fqm_canon",
             "agatston_total": 1234.56,
@@ -230,7 +231,16 @@ def test_real_scans_once_measured_stand_in_the_card(
         (smoke / "real_scans.json").unlink()
     card = (version.parent / "2" / "MODEL_CARD.md").read_text("utf-8")
     assert "Not measured." not in card
-    for number in ("1234.6", "987.6", "1.250", "321.0", "43.2", "65.4", "| 42 |"):
+    for number in (
+        "1234.6",
+        "987.6",
+        "1.250",
+        "321.0",
+        "43.2",
+        "65.4",
+        "| 42 |",
+        "0123456789abcdef",
+    ):
         assert number in card
 
 

@@ -142,7 +142,10 @@ def _real_scans(figures: Mapping[str, Any] | None) -> str:
     parts = ["## Real scans (measured once, after the model was frozen)\n"]
     if figures is None:
         return f"{parts[0]}\nNot measured. Command: `{REAL_SCANS_COMMAND}`\n"
-    parts.append(f"By `{REAL_SCANS_COMMAND}`.\n")
+    sha256 = figures["model"]["weights_sha256"]
+    parts.append(
+        f"By `{REAL_SCANS_COMMAND}`, on the weights of sha256 {sha256[:16]}.\n"
+    )
     if "qrm" in figures:
         qrm = figures["qrm"]
         parts.append(
