@@ -167,7 +167,7 @@ SMALL_FIRST = replace(
 )
 
 _GENTLE = replace(_ADAM, learning_rate=1e-3)
-_SHORTER = replace(_SHORT, epochs=10)
+_SHORTER = replace(_SHORT, epochs=8)
 SMALL = replace(
     SMALL_FIRST,
     name="ma2019_dense_ra_unet_small",
