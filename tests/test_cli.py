@@ -123,7 +123,7 @@ def test_help_lists_the_commands(capsys):
         (["score", "-i", "x", "-o", "y", "--tube-voltage-kvp", "high"], "positive"),
         (["score", "-i", "x", "-o", "y", "--model", "m", "--mask", "n"], "--mask"),
         (["phantom", "qrm", "-o", "y", "--preset", "wide"], "--preset"),
-        (["phantom", "head", "-o", "y"], "chest"),
+        (["phantom", "foot", "-o", "y"], "chest"),
         (["phantom", "qrm", "-o", "y", "--seed", "-1"], "whole number"),
         (["score", "-i", "", "-o", "y"], "-i/--input: must not be empty"),
         (["score", "-i", "x", "-o", ""], "-o/--output: must not be empty"),

@@ -394,14 +394,38 @@ def test_c05_a_decoder_that_is_not_installed_is_named_with_its_extra(
         kcalc.read_volume(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        # Decoders ended the process at the first, took seconds for the second.
+        (
+            lambda raw: raw.replace(b"\xff\xf7\0\x0b\x10", b"\xff\xf7\0\x0b\x11"),
+            "17 bits",
+        ),
+        (lambda raw: raw.replace(b"\xff\xd9", b"\0\0"), "before its end marker"),
+    ],
+)
+def test_c5_a_jpeg_ls_stream_of_too_many_bits_or_no_end_reaches_no_decoder(
+    damage: Callable[[bytes], bytes], words: str, tmp_path: Path
+) -> None:
+    first, *_ = write_series(tmp_path)
+    for path in tmp_path.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.compress(JPEGLSLossless, generate_instance_uid=False)
+        ds.save_as(path)
+    first.write_bytes(damage(first.read_bytes()))
+    with pytest.raises(InputError, match=f"DECODER.*{words}"):
+        kcalc.read_volume(tmp_path)
+
+
 def test_the_size_inside_a_stream_is_found() -> None:
     numbers = (300, 200, 44, 0, 100, 100, 0, 0)
     siz = b"\xff\x4f\xff\x51" + bytes(4)
-    siz += b"".join(n.to_bytes(4, "big") for n in numbers) + b"\x00\x03"
-    assert coded_image(siz) == CodedImage((200, 256), 3, 6)
+    siz += b"".join(n.to_bytes(4, "big") for n in numbers) + b"\x00\x03\x0b"
+    assert coded_image(siz) == CodedImage((200, 256), 3, 12, 6)
     sof = b"\xff\xd8\xff\xf7\x00\x0b\x10\x02\x00\x01\x00\x01"
-    assert coded_image(sof) == CodedImage((512, 256), 1)
-    assert coded_image(siz[:41]) is None
+    assert coded_image(sof) == CodedImage((512, 256), 1, 16)
+    assert coded_image(siz[:42]) is None
     assert coded_image(b"\xff\xd8") is None
     assert coded_image(b"RLE or anything else") is None
     assert coded_image(b"") is None

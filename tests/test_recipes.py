@@ -162,7 +162,7 @@ def test_the_smoke_run_evaluates_overall_and_per_kind(smoke: Path):
     assert figures["rule"] == "agatston_1990"
     assert figures["overall"]["cases"] == 1
     assert figures["by_kind"] == {"chest-cardiac": figures["overall"]}
-    assert [row["case"] for row in figures["rows"]] == ["chest-cardiac-0200000"]
+    assert [row["case"] for row in figures["rows"]] == ["chest-cardiac-0300000"]
 
 
 @pytest.mark.slow

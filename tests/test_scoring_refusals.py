@@ -123,7 +123,7 @@ def test_a_few_metal_voxels_above_20000_are_accepted():
         ({"mass_calibration": -0.7}, "mass_calibration must be a positive factor"),
         ({"mass_calibration": 0.00077}, "must be multiplied by 1000"),
         ({"mass_calibration": float("nan")}, "mass_calibration must be a positive"),
-        ({"vessels": np.full(SCAN.shape, 10)}, r"vessels must hold 0 .* labels \[10\]"),
+        ({"vessels": np.full(SCAN.shape, 99)}, r"vessels must hold 0 .* labels \[99\]"),
     ],
 )
 def test_arguments_outside_their_range_are_refused(arguments, text):

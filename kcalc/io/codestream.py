@@ -21,11 +21,13 @@ class CodedImage(NamedTuple):
     Args:
         shape_yx: Rows and columns.
         num_samples: Samples a pixel: 1 for grey values.
+        bits: Bits a sample.
         num_tiles: Parts into which JPEG 2000 cuts it; 1 for the others.
     """
 
     shape_yx: tuple[int, int]
     num_samples: int
+    bits: int
     num_tiles: int = 1
 
 
@@ -40,12 +42,12 @@ def coded_image(frame: bytes) -> CodedImage | None:
 
     Example:
         >>> coded_image(bytes.fromhex("ffd8ffc3000b10 0200 0100 01011100"))
-        CodedImage(shape_yx=(512, 256), num_samples=1, num_tiles=1)
+        CodedImage(shape_yx=(512, 256), num_samples=1, bits=11, num_tiles=1)
     """
     if frame[:8] == _JP2_SIGNATURE:
         start = frame.find(_SOC_SIZ)
         frame = frame[start:] if start >= 0 else b""
-    if frame[:4] == _SOC_SIZ and len(frame) >= 42:
+    if frame[:4] == _SOC_SIZ and len(frame) >= 43:
         return _jpeg2000(frame)
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
@@ -56,10 +58,11 @@ def _jpeg2000(frame: bytes) -> CodedImage:
     """Return what the SIZ segment says (ISO/IEC 15444-1, A.5.1)."""
     right, lower, left, upper, *tiles = struct.unpack_from(">IIIIIIII", frame, 8)
     width, height, first_x, first_y = tiles
-    (num_samples,) = struct.unpack_from(">H", frame, 40)
+    num_samples, depth = struct.unpack_from(">HB", frame, 40)
     across = -(-(right - first_x) // width) if width else 0
     down = -(-(lower - first_y) // height) if height else 0
-    return CodedImage((lower - upper, right - left), num_samples, across * down)
+    shape_yx = (lower - upper, right - left)
+    return CodedImage(shape_yx, num_samples, (depth & 0x7F) + 1, across * down)
 
 
 def _jpeg(frame: bytes) -> CodedImage | None:
@@ -73,7 +76,9 @@ def _jpeg(frame: bytes) -> CodedImage | None:
             position += 1
             continue
         if marker in _JPEG_FRAMES:
-            rows, columns, samples = struct.unpack_from(">HHB", frame, position + 5)
-            return CodedImage((rows, columns), samples)
+            bits, rows, columns, samples = struct.unpack_from(
+                ">BHHB", frame, position + 4
+            )
+            return CodedImage((rows, columns), samples, bits)
         position += 2 + struct.unpack_from(">H", frame, position + 2)[0]
     return None

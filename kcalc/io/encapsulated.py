@@ -100,6 +100,7 @@ def _decode(header: SliceHeader, frame: bytes) -> npt.NDArray[Any]:
 
     integers = header.integers
     shape_yx = (integers["Rows"], integers["Columns"])
+    bits = integers["BitsAllocated"]
     claim = coded_image(frame)
     if claim is not None:
         if claim.shape_yx != shape_yx:
@@ -108,7 +109,13 @@ def _decode(header: SliceHeader, frame: bytes) -> npt.NDArray[Any]:
         if claim.num_samples != 1 or not 1 <= claim.num_tiles <= MAX_TILES:
             problem = f"{claim.num_samples} samples a pixel, {claim.num_tiles} tiles"
             raise _undecodable(header, problem)
-    bits = integers["BitsAllocated"]
+        if not 2 <= claim.bits <= bits:
+            # Some decoders end the process where a stream claims more than 16.
+            problem = f"{claim.bits} bits a sample, the header allocates {bits}"
+            raise _undecodable(header, problem)
+    if frame[:2] == b"\xff\xd8" and b"\xff\xd9" not in frame[-16:]:
+        # Cut JPEG-LS keeps a decoder busy for seconds.
+        raise _undecodable(header, "the stream ends before its end marker")
     options: dict[str, Any] = {
         "rows": shape_yx[0],
         "columns": shape_yx[1],
