@@ -42,7 +42,7 @@ def coded_image(frame: bytes) -> CodedImage | None:
 
     Example:
         >>> coded_image(bytes.fromhex("ffd8ffc3000b10 0200 0100 01011100"))
-        CodedImage(shape_yx=(512, 256), num_samples=1, bits=11, num_tiles=1)
+        CodedImage(shape_yx=(512, 256), num_samples=1, bits=16, num_tiles=1)
     """
     if frame[:8] == _JP2_SIGNATURE:
         start = frame.find(_SOC_SIZ)
