@@ -75,14 +75,7 @@ def expected_of(vector: Vector, name: str) -> tuple[str, float, float | None] | 
 
 def _got(vector: Vector, name: str) -> tuple[float, float] | None:
     try:
-        score = calcium_score(
-            vector.scan,
-            vector.where,
-            vector.spacing_mm,
-            rule=name,
-            tube_voltage_kvp=vector.kvp,
-            slice_thickness_mm=vector.thickness_mm,
-        )
+        score = vector.score(name)
     except UnfitError:
         return None
     return score.agatston, score.volume_mm3

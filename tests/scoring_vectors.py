@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kcalc.scoring import CalciumScore, calcium_score
+
 Numbers = tuple[float, float | None]
 """Agatston score and volume in mm3 (None: not stated)."""
 
@@ -46,6 +48,17 @@ class Vector:
     def where(self) -> np.ndarray:
         """The mask, everywhere where none is given."""
         return np.ones(self.scan.shape, bool) if self.mask is None else self.mask
+
+    def score(self, rule: str) -> CalciumScore:
+        """Return kcalc's score under a preset."""
+        return calcium_score(
+            self.scan,
+            self.where,
+            self.spacing_mm,
+            rule=rule,
+            tube_voltage_kvp=self.kvp,
+            slice_thickness_mm=self.thickness_mm,
+        )
 
 
 def _apart(*values_hu: float) -> np.ndarray:

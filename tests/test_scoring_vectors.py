@@ -25,24 +25,14 @@ EXPECTED = [
 
 @pytest.mark.parametrize(("vector", "name", "numbers"), EXPECTED)
 def test_a_preset_gives_the_number_its_origin_gives(vector, name, numbers):
-    def score():
-        return kcalc.calcium_score(
-            vector.scan,
-            vector.where,
-            vector.spacing_mm,
-            rule=name,
-            tube_voltage_kvp=vector.kvp,
-            slice_thickness_mm=vector.thickness_mm,
-        )
-
     if numbers is None:
         with pytest.raises(UnfitError, match=f"The rule {name} "):
-            score()
+            vector.score(name)
         return
     agatston, volume_mm3 = numbers
-    assert score().agatston == pytest.approx(agatston, abs=1e-6)
+    assert vector.score(name).agatston == pytest.approx(agatston, abs=1e-6)
     if volume_mm3 is not None:
-        assert score().volume_mm3 == pytest.approx(volume_mm3, abs=1e-6)
+        assert vector.score(name).volume_mm3 == pytest.approx(volume_mm3, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", RULES)

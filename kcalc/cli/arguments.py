@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -66,22 +67,16 @@ def fractions(text: str) -> tuple[float, float, float]:
 
 def positive(text: str) -> float:
     """Take a positive number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
+    value = _finite(text)
+    if not value > 0:
         raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
     return value
 
 
 def not_negative(text: str) -> float:
     """Take a number of at least 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
+    value = _finite(text)
+    if not value >= 0:
         raise argparse.ArgumentTypeError(
             f"must be a number of at least 0, not {text!r}"
         )
@@ -100,3 +95,12 @@ def calibration(text: str) -> float | str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return value
+
+
+def _finite(text: str) -> float:
+    """Return a finite number, and NaN, which no bound lets pass, for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

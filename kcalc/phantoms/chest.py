@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from kcalc.phantoms.chest_calcium import (
     other_calcium,
 )
 from kcalc.phantoms.heart import heart
-from kcalc.phantoms.physics import Scanner
+from kcalc.phantoms.physics import Scanner, drawn_scanner
 from kcalc.phantoms.render import Scene, render
 from kcalc.phantoms.shoulders import shoulders
 from kcalc.phantoms.skeleton import skeleton
@@ -88,11 +88,14 @@ def chest(
         "blood_hu": build.blood_hu,
         "scanner": asdict(machine),
     }
-    phantom = render(
-        scene, machine, name=f"chest-{preset}", seed=seed, parameters=parameters
+    return render(
+        scene,
+        machine,
+        name=f"chest-{preset}",
+        seed=seed,
+        parameters=parameters,
+        ecg_gated=preset == "cardiac",
     )
-    acquisition = replace(phantom.volume.acquisition, ecg_gated=preset == "cardiac")
-    return replace(phantom, volume=replace(phantom.volume, acquisition=acquisition))
 
 
 def _patient(rng: np.random.Generator) -> Build:
@@ -148,10 +151,4 @@ def _scanner(
         "padding_hu": (None, None, -1024, -2000, -2048)[int(rng.integers(5))],
         "kernel": "phantom-sharp" if sharp > 0.3 else "phantom-standard",
     }
-    unknown = set(fixed) - set(Scanner.__dataclass_fields__)
-    if unknown:
-        raise ValueError(
-            f"unknown fields of Scanner: {sorted(unknown)}. "
-            f"Known: {sorted(Scanner.__dataclass_fields__)}"
-        )
-    return Scanner(**{**values, **fixed})
+    return drawn_scanner(values, fixed)

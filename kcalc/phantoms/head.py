@@ -12,7 +12,7 @@ from kcalc.phantoms.head_brain import brain, scalp, vessels
 from kcalc.phantoms.head_build import HeadBuild
 from kcalc.phantoms.head_calcium import artefacts, other_head_calcium
 from kcalc.phantoms.head_face import ears, face, face_outline
-from kcalc.phantoms.physics import Scanner
+from kcalc.phantoms.physics import Scanner, drawn_scanner
 from kcalc.phantoms.render import Scene, render
 from kcalc.phantoms.roi import cut_at_threshold, draw_outlines
 from kcalc.phantoms.siphon import carotid_lesions, carotids, walls
@@ -171,10 +171,4 @@ def _scanner(preset: Preset, build: HeadBuild, fixed: dict[str, Any]) -> Scanner
         values["resampled_pixel_mm"] = STUDY_PIXEL_MM
     centre = np.array([x, y, z]) + shift
     values["centre_xyz_mm"] = tuple(float(value) for value in centre)
-    unknown = set(fixed) - set(Scanner.__dataclass_fields__)
-    if unknown:
-        raise ValueError(
-            f"unknown fields of Scanner: {sorted(unknown)}. "
-            f"Known: {sorted(Scanner.__dataclass_fields__)}"
-        )
-    return Scanner(**{**values, **fixed})
+    return drawn_scanner(values, fixed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kcalc.phantoms.head_build import SIDES, HeadBuild, Place
+from kcalc.phantoms.head_build import SIDES, HeadBuild
 from kcalc.phantoms.render import Paint
-from kcalc.phantoms.shapes import Column, ellipsoid
+from kcalc.phantoms.shapes import Column
 from kcalc.phantoms.skull_base import vault
 
 VERTEBRAL = ((17, 42, -62), (15, 40, -50), (11, 36, -40), (5, 28, -30), (0, 23, -25))
@@ -31,27 +31,13 @@ def brain(build: HeadBuild) -> list[Paint]:
     ]
 
 
-def _blob(
-    build: HeadBuild,
-    centre: Place,
-    half: Place,
-    hu: float,
-    texture_hu: float = 0.0,
-    angle_rad: float = 0.0,
-) -> Paint:
-    sx, sy, sz = build.scale_xyz
-    size = (half[0] * sx, half[1] * sy, half[2] * sz)
-    shape = ellipsoid(build.point(*centre), size, build.yaw_rad + angle_rad)
-    return Paint(shape, hu, texture_hu)
-
-
 def _hemispheres(build: HeadBuild, white: float) -> list[Paint]:
     """White matter with gyri at its edge, and the fissures between the lobes."""
     rng = build.rng
     paints = []
     for side in SIDES:
-        paints.append(_blob(build, (side * 28, 20, 42), (22, 62, 30), white, 4.0))
-        paints.append(_blob(build, (side * 42, 4, -6), (12, 22, 11), white, 4.0))
+        paints.append(build.blob((side * 28, 20, 42), (22, 62, 30), white, 4.0))
+        paints.append(build.blob((side * 42, 4, -6), (12, 22, 11), white, 4.0))
         for _ in range(34):  # sulci run inwards from the surface
             angle = rng.uniform(-np.pi, np.pi)
             height = rng.uniform(-4, 75)
@@ -100,9 +86,9 @@ def _deep_grey(build: HeadBuild, grey: float) -> list[Paint]:
     wide = rng.uniform(0.8, 1.7)
     paints = []
     for side in SIDES:
-        paints.append(_blob(build, (side * 9, 16, 20), (7, 13, 9), grey, 3.0))
-        paints.append(_blob(build, (side * 24, 0, 21), (6, 17, 10), grey, 3.0))
-        paints.append(_blob(build, (side * 35, 2, 22), (2.5, 20, 12), grey, 3.0))
+        paints.append(build.blob((side * 9, 16, 20), (7, 13, 9), grey, 3.0))
+        paints.append(build.blob((side * 24, 0, 21), (6, 17, 10), grey, 3.0))
+        paints.append(build.blob((side * 35, 2, 22), (2.5, 20, 12), grey, 3.0))
         horn = ((6, -20, 27), (9, -6, 31), (12, 16, 38), (20, 38, 30), (24, 54, 22))
         sizes = np.array([2.5, 3.5, 4.0, 5.5, 3.0]) * wide
         paints.append(build.tube(horn, sizes, _CSF, side=side, jitter_mm=0.8))
@@ -111,7 +97,7 @@ def _deep_grey(build: HeadBuild, grey: float) -> list[Paint]:
         paints.append(build.tube(temporal, sizes, _CSF, side=side, jitter_mm=0.8))
         head = ((10, -16, 28), (12, -4, 32), (17, 12, 38))
         paints.append(build.tube(head, np.array([4.5, 4, 2]), grey, side=side))
-    third = _blob(build, (0, 12, 18), (1.6 * wide, 11, 9), _CSF)
+    third = build.blob((0, 12, 18), (1.6 * wide, 11, 9), _CSF)
     return [*paints, third]
 
 
@@ -119,15 +105,15 @@ def _hindbrain(build: HeadBuild, grey: float, white: float) -> list[Paint]:
     """Cisterns of the base, brain stem, cerebellum, fourth ventricle, tentorium."""
     rng = build.rng
     paints = [
-        _blob(build, (0, 6, 6), (15, 14, 10), _CSF),
-        _blob(build, (0, 20, -8), (17, 10, 26), _CSF),
-        _blob(build, (0, 33, -30), (16, 14, 22), _CSF),
-        _blob(build, (0, 34, 12), (14, 9, 8), _CSF),
-        _blob(build, (0, 72, -34), (12, 9, 8), _CSF + 3),
+        build.blob((0, 6, 6), (15, 14, 10), _CSF),
+        build.blob((0, 20, -8), (17, 10, 26), _CSF),
+        build.blob((0, 33, -30), (16, 14, 22), _CSF),
+        build.blob((0, 34, 12), (14, 9, 8), _CSF),
+        build.blob((0, 72, -34), (12, 9, 8), _CSF + 3),
     ]
     for side in SIDES:
-        lobe = _blob(build, (side * 23, 60, -18), (26, 29, 21), grey, 6.0)
-        core = _blob(build, (side * 20, 56, -18), (14, 17, 10), white, 4.0)
+        lobe = build.blob((side * 23, 60, -18), (26, 29, 21), grey, 6.0)
+        core = build.blob((side * 20, 56, -18), (14, 17, 10), white, 4.0)
         ambient = ((10, 14, 6), (19, 24, 7), (14, 36, 10))
         paints += [lobe, core, build.tube(ambient, 2.0, _CSF, side=side)]
         for _ in range(7):  # folia
@@ -136,13 +122,13 @@ def _hindbrain(build: HeadBuild, grey: float, white: float) -> list[Paint]:
             groove = ((8, y + 4, depth), (24, y + 6, depth), (40, y - 4, depth + 2))
             paints.append(build.tube(groove, 0.5, _CSF + 12, side=side))
     paints += [
-        _blob(build, (0, 58, -14), (7, 20, 16), grey, 4.0),
-        _blob(build, (0, 31, -12), (16, 12.5, 14), white + 3, 4.0),
-        _blob(build, (0, 25, 7), (17, 10, 11), white + 3, 4.0),
+        build.blob((0, 58, -14), (7, 20, 16), grey, 4.0),
+        build.blob((0, 31, -12), (16, 12.5, 14), white + 3, 4.0),
+        build.blob((0, 25, 7), (17, 10, 11), white + 3, 4.0),
     ]
     medulla = ((0, 33, -22), (0, 38, -34), (0, 47, -50), (0, 50, -120))
     paints.append(build.tube(medulla, np.array([10.0, 7.5, 6.0, 5.5]), white + 4))
-    paints.append(_blob(build, (0, 45, -12), (6.5, 4.5, 8), _CSF))
+    paints.append(build.blob((0, 45, -12), (6.5, 4.5, 8), _CSF))
     return paints
 
 

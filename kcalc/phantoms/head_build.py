@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcalc.phantoms.render import Paint
-from kcalc.phantoms.shapes import Tube
+from kcalc.phantoms.shapes import Tube, ellipsoid
 from kcalc.phantoms.thorax import Build, Points, smooth_path
 
 SIDES = (-1, 1)
@@ -68,3 +68,19 @@ class HeadBuild(Build):
             knots = np.linspace(0, 1, len(radius))
             radius = np.interp(np.linspace(0, 1, len(path)), knots, radius)
         return Paint(Tube(path, radius, flatten_z), hu, texture_hu)
+
+    def blob(
+        self,
+        centre: Place,
+        half_xyz_mm: Place,
+        hu: float,
+        texture_hu: float = 0.0,
+        *,
+        angle_rad: float = 0.0,
+        power: float = 2.0,
+    ) -> Paint:
+        """Return an ellipsoid of the median head, turned in plane with the head."""
+        sx, sy, sz = self.scale_xyz
+        size = (half_xyz_mm[0] * sx, half_xyz_mm[1] * sy, half_xyz_mm[2] * sz)
+        angle = self.yaw_rad + angle_rad
+        return Paint(ellipsoid(self.point(*centre), size, angle, power), hu, texture_hu)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kcalc.phantoms.head_build import SIDES, HeadBuild, Place
+from kcalc.phantoms.head_build import SIDES, HeadBuild
 from kcalc.phantoms.relief import Layer, Relief
 from kcalc.phantoms.render import Paint
 from kcalc.phantoms.shapes import Column, Tube, ellipsoid
@@ -46,20 +46,6 @@ def ears(build: HeadBuild) -> list[Paint]:
     return paints
 
 
-def _blob(
-    build: HeadBuild,
-    centre: Place,
-    half: Place,
-    hu: float,
-    texture_hu: float = 0.0,
-    power: float = 2.0,
-) -> Paint:
-    sx, sy, sz = build.scale_xyz
-    size = (half[0] * sx, half[1] * sy, half[2] * sz)
-    shape = ellipsoid(build.point(*centre), size, build.yaw_rad, power)
-    return Paint(shape, hu, texture_hu)
-
-
 def face_outline(build: HeadBuild) -> list[Paint]:
     """Return skin and fat of the face, with the nose, painted before the skull."""
     x, y, z = build.point(0, 0, 0)
@@ -82,7 +68,7 @@ def face_outline(build: HeadBuild) -> list[Paint]:
     bridge = ((0, -76, 4), (0, -84, -12), (0, -97, -30), (0, -90, -38))
     size = np.array([4.0, 5.0, 8.5, 8.0])
     temples = [
-        _blob(build, (side * 60, -20, -6), (12, 26, 36), build.soft_hu + 8, 8.0)
+        build.blob((side * 60, -20, -6), (12, 26, 36), build.soft_hu + 8, 8.0)
         for side in SIDES
     ]
     return [
@@ -103,12 +89,12 @@ def _soft_parts(build: HeadBuild, relief: Relief) -> list[Paint]:
     paints = [Paint(fat, build.fat_hu + 20, 14.0)]
     for side in SIDES:
         paints += [
-            _blob(build, (side * 34, -6, -33), (14, 20, 10), muscle, 8.0),  # pterygoid
-            _blob(build, (side * 26, -8, -55), (9, 15, 24), muscle, 8.0),
-            _blob(build, (side * 58, -18, -62), (7, 16, 28), muscle, 8.0),  # masseter
-            _blob(build, (side * 58, 16, -56), (12, 16, 22), soft - 45, 14.0),  # gland
-            _blob(build, (side * 25, 10, -44), (5, 12, 20), build.fat_hu + 20, 8.0),
-            _blob(build, (side * 9, 16, -52), (9, 7, 26), muscle, 6.0),  # longus
+            build.blob((side * 34, -6, -33), (14, 20, 10), muscle, 8.0),  # pterygoid
+            build.blob((side * 26, -8, -55), (9, 15, 24), muscle, 8.0),
+            build.blob((side * 58, -18, -62), (7, 16, 28), muscle, 8.0),  # masseter
+            build.blob((side * 58, 16, -56), (12, 16, 22), soft - 45, 14.0),  # gland
+            build.blob((side * 25, 10, -44), (5, 12, 20), build.fat_hu + 20, 8.0),
+            build.blob((side * 9, 16, -52), (9, 7, 26), muscle, 6.0),  # longus
             build.tube(
                 ((30, 31, -46), (31, 32, -80)), 5.0, build.blood_hu + 8, side=side
             ),
@@ -116,8 +102,8 @@ def _soft_parts(build: HeadBuild, relief: Relief) -> list[Paint]:
                 ((43, 28, -34), (33, 14, -66)), 2.0, 800.0, side=side
             ),  # styloid
         ]
-    paints.append(_blob(build, (0, 2, -48), (17, 12, 26), muscle, 6.0))
-    paints.append(_blob(build, (0, -8, -46), (10, 9, 17), _AIR))
+    paints.append(build.blob((0, 2, -48), (17, 12, 26), muscle, 6.0))
+    paints.append(build.blob((0, -8, -46), (10, 9, 17), _AIR))
     return paints
 
 
@@ -132,7 +118,7 @@ def _orbits(build: HeadBuild) -> list[Paint]:
         wide = np.array([17.5, 17.0, 12.0, 4.0])
         paints.append(build.tube(axis, wide + 1.6, 850 * gain, side=side))
         paints.append(build.tube(axis, wide, build.fat_hu, side=side, texture_hu=6.0))
-        lid = _blob(build, (side * 31, -71, 0), (15, 6, 14), build.soft_hu - 15)
+        lid = build.blob((side * 31, -71, 0), (15, 6, 14), build.soft_hu - 15)
         paints.append(lid)
         turn = np.linspace(0, 2 * np.pi, 19)
         edge = tuple(
@@ -151,10 +137,10 @@ def _orbits(build: HeadBuild) -> list[Paint]:
         nerve = ((29, -48, -1), (25, -38, 0), (16, -22, 2.5))
         paints.append(build.tube(nerve, 2.1, 34.0, side=side))
         eye = (side * 31.0, -60.0 - bulge, 0.0)
-        paints.append(_blob(build, eye, (12.2, 12.2, 12.2), 55.0))
-        paints.append(_blob(build, eye, (10.8, 10.8, 10.8), 12.0))
+        paints.append(build.blob(eye, (12.2, 12.2, 12.2), 55.0))
+        paints.append(build.blob(eye, (10.8, 10.8, 10.8), 12.0))
         lens = (eye[0], eye[1] - 7.5, eye[2])
-        paints.append(_blob(build, lens, (4.6, 2.3, 4.6), 85.0))
+        paints.append(build.blob(lens, (4.6, 2.3, 4.6), 85.0))
     return paints
 
 
@@ -163,12 +149,12 @@ def _nose(build: HeadBuild) -> list[Paint]:
     rng = build.rng
     gain = build.bone_density
     paints = [
-        _blob(build, (0, -45, -6), (12.5, 22, 14), 600 * gain, power=3.0),
-        _blob(build, (0, -45, -6), (11.8, 21.4, 13.4), 35.0, power=3.0),
+        build.blob((0, -45, -6), (12.5, 22, 14), 600 * gain, power=3.0),
+        build.blob((0, -45, -6), (11.8, 21.4, 13.4), 35.0, power=3.0),
     ]
     for side in SIDES:
         cells = (side * 6.6, -45.0, -6.0)
-        paints.append(_blob(build, cells, (4.6, 20.5, 12.5), _AIR, power=3.0))
+        paints.append(build.blob(cells, (4.6, 20.5, 12.5), _AIR, power=3.0))
         for y in np.arange(-62.0, -26, 6.0) + rng.uniform(-2, 2, 6):
             bend = rng.normal(0, 2)
             plate = ((2.2, y, -5), (7, y + bend, -6), (11.3, y + rng.normal(0, 2), -5))
@@ -181,13 +167,13 @@ def _nose(build: HeadBuild) -> list[Paint]:
             paints.append(build.tube(leaf, 0.45, 420 * gain, side=side, flatten_z=18.0))
         for _ in range(3):  # swollen cells
             swollen = (side * rng.uniform(4, 10), rng.uniform(-60, -30), -6.0)
-            paints.append(_blob(build, swollen, (2.5, 3.5, 5), 25.0))
-    paints.append(_blob(build, (0, -48, -36), (15, 38, 18), 550 * gain, power=3.0))
-    paints.append(_blob(build, (0, -48, -36), (14, 40, 17), 45.0, power=3.0))
+            paints.append(build.blob(swollen, (2.5, 3.5, 5), 25.0))
+    paints.append(build.blob((0, -48, -36), (15, 38, 18), 550 * gain, power=3.0))
+    paints.append(build.blob((0, -48, -36), (14, 40, 17), 45.0, power=3.0))
     bent = rng.normal(0, 2)
     for side in SIDES:
         cavity = (side * 7.0, -48.0, -33.0)
-        paints.append(_blob(build, cavity, (5.6, 40, 15), _AIR, power=3.0))
+        paints.append(build.blob(cavity, (5.6, 40, 15), _AIR, power=3.0))
         for low, size in ((-44, 3.2), (-34, 2.6), (-25, 1.8)):
             concha = ((9.5, -70, low), (9.0, -50, low - 1), (8.0, -24, low - 1))
             swell = size * rng.uniform(0.7, 1.2)
@@ -196,16 +182,16 @@ def _nose(build: HeadBuild) -> list[Paint]:
         frontal = (side * rng.uniform(6, 10), -71.5, rng.uniform(12, 20))
         half = (rng.uniform(4, 10), 3.4, rng.uniform(5, 11))
         rim = (half[0] + 1, half[1] + 1, half[2] + 1)
-        paints.append(_blob(build, frontal, rim, 900 * gain))
-        paints.append(_blob(build, frontal, half, _AIR))
+        paints.append(build.blob(frontal, rim, 900 * gain))
+        paints.append(build.blob(frontal, half, _AIR))
         room = (side * 30.0, -46.0, -37.0)
-        paints.append(_blob(build, room, (14, 18, 17), 700 * gain, power=2.2))
+        paints.append(build.blob(room, (14, 18, 17), 700 * gain, power=2.2))
         wall = rng.uniform(0.7, 1.2)
         inside = (14 - wall, 18 - wall, 17 - wall)
-        paints.append(_blob(build, room, inside, _AIR, power=2.2))
+        paints.append(build.blob(room, inside, _AIR, power=2.2))
         if build.chance(0.3):  # swollen lining
             lining = (room[0], room[1] + 6, room[2] - 9)
-            paints.append(_blob(build, lining, (9, 9, 6), 25.0))
+            paints.append(build.blob(lining, (9, 9, 6), 25.0))
     for height in np.arange(-50.0, -8, 4.0):
         septum = ((0, -82, height), (bent, -55, height), (0, -22, height))
         hu = 45.0 if height > -40 else 350 * gain
@@ -219,8 +205,8 @@ def _jaws(build: HeadBuild) -> list[Paint]:
     gain = build.bone_density
     hard, soft_bone = 1000 * gain, 350 * gain
     paints: list[Paint] = []
-    palate = _blob(build, (0, -48, -54), (24, 30, 2.2), hard, power=2.5)
-    tongue = _blob(build, (0, -42, -80), (26, 36, 24), build.soft_hu + 5, 10.0)
+    palate = build.blob((0, -48, -54), (24, 30, 2.2), hard, power=2.5)
+    tongue = build.blob((0, -42, -80), (26, 36, 24), build.soft_hu + 5, 10.0)
     paints += [tongue, palate]
     for side in SIDES:
         arch = ((66, 12, -22), (69, -8, -25), (66, -28, -26), (52, -50, -24))
@@ -233,8 +219,8 @@ def _jaws(build: HeadBuild) -> list[Paint]:
             plate = ((12, -19, -40), (away, -12, -40), (away + 0.5, back, -40))
             paints.append(build.tube(plate, 0.8, hard, side=side, flatten_z=17.0))
         condyle = (side * 50.0, 13.0, -31.0)
-        paints.append(_blob(build, condyle, (9, 4.5, 6), hard))
-        paints.append(_blob(build, condyle, (7.6, 3.2, 4.8), soft_bone))
+        paints.append(build.blob(condyle, (9, 4.5, 6), hard))
+        paints.append(build.blob(condyle, (7.6, 3.2, 4.8), soft_bone))
         ramus = ((50, 12, -34), (49, 6, -58), (46, -2, -84))
         for shift in (-8, -4, 0, 4):
             piece = tuple((x, y + shift * (z < -40), z) for x, y, z in ramus)
@@ -265,13 +251,13 @@ def _neck(build: HeadBuild) -> list[Paint]:
     for side in SIDES:
         for x, y, half in ((12, 84, (10, 18, 34)), (28, 74, (9, 14, 34))):
             nape = (side * float(x), float(y), -78.0)
-            paints.append(_blob(build, nape, half, build.soft_hu + 8, 10.0))
+            paints.append(build.blob(nape, half, build.soft_hu + 8, 10.0))
         condyle = ((18, 43, -46), (15, 38, -52))
         paints.append(build.tube(condyle, np.array([6.5, 6.0]), hard, side=side))
         paints.append(build.tube(condyle, np.array([5.2, 4.6]), spongy, side=side))
         mass = (side * 19.0, 40.0, -66.0)
-        paints.append(_blob(build, mass, (9, 11, 8), hard))
-        paints.append(_blob(build, mass, (7.4, 9.4, 6.4), spongy))
+        paints.append(build.blob(mass, (9, 11, 8), hard))
+        paints.append(build.blob(mass, (7.4, 9.4, 6.4), spongy))
         arch = ((20, 46, -66), (19, 62, -67), (9, 74, -67), (0, 77, -67))
         front = ((18, 34, -65), (9, 25, -64), (0, 22, -64))
         wing = ((27, 40, -66), (38, 42, -66))

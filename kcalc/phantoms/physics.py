@@ -5,7 +5,9 @@ Figures are those of the digest, sections F.4 and F.5, which name their origins.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -157,6 +159,25 @@ class Scanner:
         return hydroxyapatite_hu_per_mg_per_ml(
             self.tube_voltage_kvp, self.ha_hu_per_mg_per_ml
         )
+
+
+def drawn_scanner(values: Mapping[str, Any], fixed: Mapping[str, Any]) -> Scanner:
+    """Return a scanner of drawn values; what the caller fixed wins.
+
+    Args:
+        values: Fields of :class:`Scanner` that were drawn.
+        fixed: Fields that the caller gave.
+
+    Raises:
+        ValueError: A field that was given is none of them.
+    """
+    unknown = set(fixed) - set(Scanner.__dataclass_fields__)
+    if unknown:
+        raise ValueError(
+            f"unknown fields of Scanner: {sorted(unknown)}. "
+            f"Known: {sorted(Scanner.__dataclass_fields__)}"
+        )
+    return Scanner(**{**values, **fixed})
 
 
 def frequencies_per_mm(

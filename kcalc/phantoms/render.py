@@ -90,6 +90,7 @@ def render(
     seed: int,
     parameters: dict[str, Any] | None = None,
     body_part: str = "CHEST",
+    ecg_gated: bool | None = None,
 ) -> Phantom:
     """Scan a scene.
 
@@ -104,6 +105,7 @@ def render(
         seed: Seed of noise and texture.
         parameters: What the scene was drawn from, kept with the phantom.
         body_part: BodyPartExamined of the acquisition.
+        ecg_gated: Whether the acquisition was gated; None where it does not say.
 
     Returns:
         The phantom with its three truths.
@@ -175,6 +177,7 @@ def render(
         manufacturer_model_name=name,
         image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
         body_part=body_part,
+        ecg_gated=ecg_gated,
     )
     return Phantom(
         volume=Volume(scan.noisy, final.geometry, "HU", acquisition),

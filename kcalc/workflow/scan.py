@@ -195,34 +195,15 @@ def score_scan(
     options = options or ScoreOptions()
     target = options.target_preset
     scoring_rule = leading_rule(rule, options)
-    if mass_calibration is not None and options.calibration_path is not None:
-        raise UsageError(
-            "OPTIONS", "give a mass calibration or a calibration rod, not both."
-        )
-    if mass_calibration != "population":
-        check_calibration(mass_calibration)
-    if mask_path is None and not target.has_classes:
-        raise UsageError(
-            "OPTIONS",
-            f"no network finds the target {target.name}; give a mask of it (mask_path, "
-            "--mask).",
-        )
-    if dicom and not target.has_classes:
-        raise UsageError(
-            "OPTIONS",
-            f"DICOM results are of coronary calcium; the target {target.name} has none "
-            "(leave out --dicom).",
-        )
-    if phi == "keep" and not dicom:
-        raise UsageError(
-            "OPTIONS",
-            "identifiers are kept in the DICOM outputs alone; ask for those too "
-            "(dicom=True, --dicom) or leave out phi (--phi).",
-        )
-    if model is not None and mask_path is not None:
-        raise ValueError("Give a model or a mask_path, not both.")
-    if mask_labels is not None and mask_path is None:
-        raise ValueError("mask_labels need a mask_path.")
+    _refuse_contradictions(
+        options,
+        model=model is not None,
+        mask=mask_path is not None,
+        mask_labels=mask_labels is not None,
+        mass_calibration=mass_calibration,
+        dicom=dicom,
+        phi=phi,
+    )
     with result_folder(output_directory, SCORE_FILE) as folder:
         report("Reading the scan", 0, 0)
         volume = read_volume(
@@ -325,6 +306,48 @@ def score_scan(
         seconds_network=found.seconds_network,
         seconds_rest=seconds - found.seconds_network,
     )
+
+
+def _refuse_contradictions(
+    options: ScoreOptions,
+    *,
+    model: bool,
+    mask: bool,
+    mask_labels: bool,
+    mass_calibration: float | Literal["population"] | None,
+    dicom: bool,
+    phi: Phi,
+) -> None:
+    """Refuse choices of :func:`score_scan` that do not go together."""
+    target = options.target_preset
+    if mass_calibration is not None and options.calibration_path is not None:
+        raise UsageError(
+            "OPTIONS", "give a mass calibration or a calibration rod, not both."
+        )
+    if mass_calibration != "population":
+        check_calibration(mass_calibration)
+    if not mask and not target.has_classes:
+        raise UsageError(
+            "OPTIONS",
+            f"no network finds the target {target.name}; give a mask of it (mask_path, "
+            "--mask).",
+        )
+    if dicom and not target.has_classes:
+        raise UsageError(
+            "OPTIONS",
+            f"DICOM results are of coronary calcium; the target {target.name} has none "
+            "(leave out --dicom).",
+        )
+    if phi == "keep" and not dicom:
+        raise UsageError(
+            "OPTIONS",
+            "identifiers are kept in the DICOM outputs alone; ask for those too "
+            "(dicom=True, --dicom) or leave out phi (--phi).",
+        )
+    if model and mask:
+        raise ValueError("Give a model or a mask_path, not both.")
+    if mask_labels and not mask:
+        raise ValueError("mask_labels need a mask_path.")
 
 
 def _silent(stage: str, done: int, total: int) -> None:
