@@ -29,7 +29,9 @@ def run_recipe(
     Args:
         doc: The recipe's docstring; its first line is the help text.
         commands: Name to function; each gets the recipe and the options ``data``,
-            ``out``, ``seed``, ``resume`` and ``smoke``.
+            ``out``, ``seed``, ``resume`` and ``smoke``, and where one of them is
+            ``tables`` also ``row``, the row to make or None
+            (:mod:`kcalc.training.ablation`).
         full: The published network.
         small: What ``--miniature`` trains.
         argv: Arguments without the program's name; None for those of the process.
@@ -43,6 +45,8 @@ def run_recipe(
     add("--resume", action="store_true", help="go on after a kill")
     add("--smoke", action="store_true", help="two steps, tiny data")
     add("--miniature", action="store_true", help="the small network")
+    if "tables" in commands:
+        add("--row", help="of tables: train and test this row (default: print all)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)  # TensorFlow names every weight
