@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kcalc.data.splits import SPLITS
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.evaluation.comparison import CaseComparison, kind_of
+from kcalc.evaluation.markdown import markdown_table
 
 
 def summary(comparisons: Sequence[CaseComparison]) -> dict[str, Any]:
@@ -101,24 +102,6 @@ def case_table(store: CaseStore) -> str:
             for (split, kind), group in sorted(groups.items())
         ]
     )
-
-
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return a table in Markdown, whose columns are the keys of the first row.
-
-    Args:
-        rows: At least one; all with the first one's keys.
-
-    Example:
-        >>> print(markdown_table([{"kind": "wide", "cases": 3}]))
-        | kind | cases |
-        |---|---|
-        | wide | 3 |
-    """
-    columns = list(rows[0])
-    lines = [columns, *([str(row[name]) for name in columns] for row in rows)]
-    head, *body = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([head, "|" + "---|" * len(columns), *body])
 
 
 def _range(values: Sequence[float | None], decimals: int) -> str:
