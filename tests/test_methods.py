@@ -16,9 +16,8 @@ from kcalc.evaluation import (
     compare_label_folders,
     compare_methods,
     compare_stores,
-    method_table,
-    method_text,
     paired_t_test,
+    values_by_case,
 )
 from kcalc.geometry import Geometry
 from kcalc.io.nifti import write_nifti
@@ -79,33 +78,16 @@ def test_methods_on_other_images_are_refused(first, second, words):
         compare_methods(first, second)
 
 
-def test_the_table_of_methods_by_hand():
-    table = method_table({"plain": [PLAIN], "better": [BETTER, OTHER_SEED]})
-    plain, better = table
-    assert (plain["against"], plain["p"], plain["difference"]) == (None, None, None)
-    assert plain["mean_dice"] == pytest.approx(0.675)
-    assert plain["pooled_dice"] == pytest.approx(0.73)
-    assert plain["by_quarter"] == pytest.approx([0.5, 0.6, 0.8, 0.8])
-    assert plain["mean_dice_runs_sd"] is None
-    assert (better["runs"], better["against"]) == (2, "plain")
-    assert better["mean_dice"] == pytest.approx((0.8125 + 0.8625) / 2)
-    assert better["mean_dice_runs_sd"] == pytest.approx(0.05 / 2**0.5)
-    assert better["difference"] == pytest.approx(0.8375 - 0.675)
-    assert better["p"] == compare_methods([*BETTER, *OTHER_SEED], PLAIN)["dice"]["p"]
-
-
-def test_all_methods_may_be_tested_against_one():
-    methods = {"a": [PLAIN], "b": [BETTER], "c": [OTHER_SEED]}
-    assert [row["against"] for row in method_table(methods)] == [None, "a", "b"]
-    table = method_table(methods, against="b")
-    assert [row["against"] for row in table] == ["b", None, "b"]
-    assert method_text(table).splitlines()[2].startswith("| a | 73.0 | 67.5 | 15.0 |")
-    with pytest.raises(ValueError, match="against must be one of a, b, c"):
-        method_table(methods, against="d")
-    with pytest.raises(ValueError, match="none of a"):
-        method_table({"a": []})
-    with pytest.raises(ValueError, match="case-1, case-2, case-3 twice"):
-        method_table({"a": [[*PLAIN, *PLAIN]]})
+def test_the_values_by_case_are_those_that_are_tested():
+    got = values_by_case([*PLAIN[:2], replace(PLAIN[2], voxels_result=36)])
+    assert got["dice"] == {
+        "case-1": 0.5,
+        "case-2": 0.6,
+        "case-3": pytest.approx(48 / 66),
+    }
+    assert got["absolute_volume_error_mm3"]["case-3"] == 6.0
+    with pytest.raises(ValueError, match="case-1 twice"):
+        values_by_case([*PLAIN, PLAIN[0]])
 
 
 @pytest.fixture

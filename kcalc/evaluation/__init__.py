@@ -1,9 +1,9 @@
 """Evaluation: masks of a network and of a reader enter, tables of agreement leave.
 
 :func:`compare_image` makes a row of an image, :func:`agreement_figures` the figures of
-a test set of rows, :func:`compare_methods` and :func:`method_table` set methods against
-each other. For coronary calcium :func:`compare_split` makes rows with scores, of which
-:func:`figures` tells risk classes too.
+a test set of rows, :func:`compare_methods` tests two methods against each other. For
+coronary calcium :func:`compare_split` makes rows with scores, of which :func:`figures`
+tells risk classes too.
 """
 
 from kcalc.evaluation.agreement import (
@@ -28,7 +28,7 @@ from kcalc.evaluation.image_figures import (
 )
 from kcalc.evaluation.images import ImageAgreement, VesselOverlap, compare_image
 from kcalc.evaluation.markdown import markdown_table
-from kcalc.evaluation.methods import compare_methods, method_table, method_text
+from kcalc.evaluation.methods import compare_methods, values_by_case
 from kcalc.evaluation.overlap import (
     ImageOverlap,
     dice,
@@ -77,14 +77,13 @@ __all__ = [
     "figures",
     "icc",
     "markdown_table",
-    "method_table",
-    "method_text",
     "missed_lesions",
     "number_agreement",
     "paired_t_test",
     "pooled_dice",
     "summary",
     "sums_by_patient",
+    "values_by_case",
     "volume_groups",
     "welch_t_test",
 ]

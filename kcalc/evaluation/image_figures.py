@@ -13,7 +13,7 @@ from kcalc.evaluation.checks import defined
 from kcalc.evaluation.detection import detection_figures, missed_lesions
 from kcalc.evaluation.histogram import NUM_BINS, equal_bins
 from kcalc.evaluation.images import ImageAgreement, one_row_a_case
-from kcalc.evaluation.markdown import markdown_table, number, percent, span
+from kcalc.evaluation.markdown import NO_VALUE, markdown_table, number, percent, span
 from kcalc.evaluation.overlap import dice_figures
 
 
@@ -134,7 +134,7 @@ def _dice_text(figures: dict[str, Any]) -> str:
         sets["reference not empty"] = figures["dice_with_reference"]
     rows = []
     for name, one in sets.items():
-        quarters = one["by_quarter"] or [None] * 4
+        quarters = one["by_quarter"] or {}
         rows.append(
             {
                 "Dice, %": name,
@@ -143,8 +143,10 @@ def _dice_text(figures: dict[str, Any]) -> str:
                 "mean": _with_interval(one, "mean"),
                 "SD": percent(one["sd"]),
                 **{
-                    f"quarter {place}": percent(part and part["mean_dice"])
-                    for place, part in enumerate(quarters, start=1)
+                    f"quarter {place}": percent(quarters[place]["mean_dice"])
+                    if place in quarters
+                    else NO_VALUE
+                    for place in "1234"
                 },
             }
         )

@@ -45,15 +45,3 @@ def span(ends: Sequence[float] | None, decimals: int) -> str:
     if ends is None:
         return NO_VALUE
     return f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}"
-
-
-def p_value(p: float | None) -> str:
-    """Return a p-value as tables print it, a dash for None.
-
-    Example:
-        >>> p_value(0.00441), p_value(3e-10), p_value(None)
-        ('0.0044', '3.0e-10', '–')
-    """
-    if p is None:
-        return NO_VALUE
-    return f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"

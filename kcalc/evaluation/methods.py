@@ -1,19 +1,14 @@
-"""Methods compared: rows of the same images by several methods enter, tables leave."""
+"""Two methods compared: rows of the same images by each enter, tests leave."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kcalc.evaluation.checks import defined
 from kcalc.evaluation.images import ImageAgreement, one_row_a_case
-from kcalc.evaluation.markdown import NO_VALUE, markdown_table, p_value, percent
-from kcalc.evaluation.overlap import dice_figures
-from kcalc.evaluation.significance import TTest, paired_t_test
-
-Runs = Sequence[Sequence[ImageAgreement]]
-"""Rows of each run of a method, such as one a seed."""
+from kcalc.evaluation.significance import paired_t_test
 
 
 def compare_methods(
@@ -48,106 +43,27 @@ def compare_methods(
         _same_reference([*rows, *other[case]])
     return {
         "images": len(one),
-        "dice": _plain(defined(lambda: _dice_test(one, other))),
-        "absolute_volume_error_mm3": _plain(defined(lambda: _error_test(one, other))),
+        **{name: _test(one, other, value) for name, value in _VALUES.items()},
     }
 
 
-def method_table(
-    methods: Mapping[str, Runs], *, against: str | None = None
-) -> list[dict[str, Any]]:
-    """Return a row a method, as tables 1 and 2 of Bortsova 2017.
+def values_by_case(rows: Iterable[ImageAgreement]) -> dict[str, dict[str, float]]:
+    """Return the values by case that methods are tested on, for a table's row.
 
     Args:
-        methods: Runs of each method by its name, in the table's order; each run has
-            one row an image.
-        against: Method that each other one is tested against; None tests each against
-            the one before it.
+        rows: One an image.
 
     Returns:
-        Rows with ``method``, ``runs``, ``images``; ``pooled_dice``, ``mean_dice`` and
-        ``by_quarter``, means over runs, with ``pooled_dice_runs_sd`` and
-        ``mean_dice_runs_sd``, their SD over runs (None of one run); ``sd_dice``, the
-        mean over runs of the SD over images; ``difference`` of mean Dice from the
-        method ``against`` and its ``p`` (None in that method's own row, and where the
-        test has no value).
+        ``dice`` and ``absolute_volume_error_mm3``, each by the case's name: what
+        :func:`kcalc.training.ablation.write_row` takes as ``cases``.
 
     Raises:
-        ValueError: ``against`` is no method, a run has a case twice, or the images of
-            two methods that are compared differ.
+        ValueError: There is no row, or a case stands twice.
     """
-    if against is not None and against not in methods:
-        raise ValueError(
-            f"against must be one of {', '.join(methods)}. Received: {against!r}"
-        )
-    table = []
-    before: str | None = None
-    for name, runs in methods.items():
-        other, before = against or before, name
-        if not runs:
-            raise ValueError(
-                f"A method needs at least one run. Received: none of {name}"
-            )
-        figures = [dice_figures(one_row_a_case(run)) for run in runs]
-        test = None
-        if other is not None and other != name:
-            test = compare_methods(_joined(runs), _joined(methods[other]))["dice"]
-        pooled = [one["pooled"] for one in figures]
-        means = [one["mean"] for one in figures]
-        quarters = [one["by_quarter"] for one in figures]
-        deviations = [one["sd"] for one in figures]
-        table.append(
-            {
-                "method": name,
-                "runs": len(runs),
-                "images": figures[0]["images"],
-                "pooled_dice": statistics.fmean(pooled),
-                "pooled_dice_runs_sd": _sd(pooled),
-                "mean_dice": statistics.fmean(means),
-                "mean_dice_runs_sd": _sd(means),
-                "sd_dice": None if None in deviations else statistics.fmean(deviations),
-                "by_quarter": None
-                if None in quarters
-                else [
-                    statistics.fmean(part["mean_dice"] for part in parts)
-                    for parts in zip(*quarters, strict=True)
-                ],
-                "against": None if other == name else other,
-                "difference": test and test["difference"],
-                "p": test and test["p"],
-            }
-        )
-    return table
-
-
-def method_text(table: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of :func:`method_table` in Markdown, Dice in percent."""
-    return markdown_table(
-        [
-            {
-                "method": row["method"],
-                "pooled Dice": _with_sd(row["pooled_dice"], row["pooled_dice_runs_sd"]),
-                "mean Dice": _with_sd(row["mean_dice"], row["mean_dice_runs_sd"]),
-                "SD over images": percent(row["sd_dice"]),
-                **{
-                    f"quarter {place}": percent(value)
-                    for place, value in enumerate(row["by_quarter"] or [None] * 4, 1)
-                },
-                "against": row["against"] or NO_VALUE,
-                "difference": percent(row["difference"]),
-                "p": p_value(row["p"]),
-            }
-            for row in table
-        ]
-    )
-
-
-def _with_sd(value: float, sd: float | None) -> str:
-    return percent(value) if sd is None else f"{percent(value)} ± {percent(sd)}"
-
-
-def _joined(runs: Runs) -> list[ImageAgreement]:
-    return [row for run in runs for row in run]
+    kept = one_row_a_case(rows)
+    return {
+        name: {row.case: value(row) for row in kept} for name, value in _VALUES.items()
+    }
 
 
 def _by_case(rows: Iterable[ImageAgreement]) -> dict[str, list[ImageAgreement]]:
@@ -166,39 +82,28 @@ def _same_reference(rows: Sequence[ImageAgreement]) -> None:
         )
 
 
-def _dice_test(
+def _test(
     one: Mapping[str, Sequence[ImageAgreement]],
     other: Mapping[str, Sequence[ImageAgreement]],
-) -> TTest:
-    return paired_t_test(
-        *(
-            [statistics.fmean(row.dice for row in rows) for rows in method.values()]
-            for method in (one, other)
-        )
+    value: Callable[[ImageAgreement], float],
+) -> dict[str, Any] | None:
+    first, second = (
+        [statistics.fmean(map(value, rows)) for rows in method.values()]
+        for method in (one, other)
     )
-
-
-def _error_test(
-    one: Mapping[str, Sequence[ImageAgreement]],
-    other: Mapping[str, Sequence[ImageAgreement]],
-) -> TTest:
-    return paired_t_test(
-        *(
-            [
-                statistics.fmean(
-                    abs(row.volume_result_mm3 - row.volume_reference_mm3)
-                    for row in rows
-                )
-                for rows in method.values()
-            ]
-            for method in (one, other)
-        )
-    )
-
-
-def _plain(test: TTest | None) -> dict[str, Any] | None:
+    test = defined(lambda: paired_t_test(first, second))
     return None if test is None else test.to_dict()
 
 
-def _sd(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
+def _dice(row: ImageAgreement) -> float:
+    return row.dice
+
+
+def _absolute_volume_error_mm3(row: ImageAgreement) -> float:
+    return abs(row.volume_result_mm3 - row.volume_reference_mm3)
+
+
+_VALUES: Mapping[str, Callable[[ImageAgreement], float]] = {
+    "dice": _dice,
+    "absolute_volume_error_mm3": _absolute_volume_error_mm3,
+}

@@ -143,8 +143,9 @@ def dice_figures(rows: Sequence[ImageOverlap], *, seed: int = 0) -> dict[str, An
     Returns:
         ``images``; ``pooled`` (:func:`pooled_dice`), ``mean`` and ``sd`` over images
         (n - 1; None of a single image), each of the first two with its 95 % bootstrap
-        interval over patients; ``by_quarter``, the mean of each quarter by reference
-        volume with the volumes it spans (None below four images);
+        interval over patients; ``by_quarter``, ``"1"`` to ``"4"`` by rising
+        reference volume, the mean of each with the volumes it spans (None below four
+        images);
         ``empty_references``, images without a voxel in the reference, whose Dice is 1
         or 0, and ``of_these_empty_results``, those that count 1.
 
@@ -175,16 +176,16 @@ def dice_figures(rows: Sequence[ImageOverlap], *, seed: int = 0) -> dict[str, An
     }
 
 
-def _by_quarter(rows: Sequence[ImageOverlap]) -> list[dict[str, Any]]:
-    return [
-        {
+def _by_quarter(rows: Sequence[ImageOverlap]) -> dict[str, dict[str, Any]]:
+    return {
+        str(place): {
             "images": len(group),
             "mean_dice": statistics.fmean(row.dice for row in group),
             "from_mm3": group[0].volume_reference_mm3,
             "to_mm3": group[-1].volume_reference_mm3,
         }
-        for group in volume_groups(rows)
-    ]
+        for place, group in enumerate(volume_groups(rows), start=1)
+    }
 
 
 def _pooled(totals: FloatArray) -> FloatArray:
