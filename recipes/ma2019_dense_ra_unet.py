@@ -66,6 +66,7 @@ from kcalc.data import (
     CasesRefusedError,
     CaseStore,
     PatchSampling,
+    SliceData,
     count_supervised,
     prepare_store,
 )
@@ -73,7 +74,7 @@ from kcalc.data.sources import PhantomOrder, phantom_cases
 from kcalc.evaluation import case_table, compare_split, figures, summary
 from kcalc.files import writable_folder
 from kcalc.preparation import InputSpec
-from kcalc.training import DataConfig, OptimizerConfig, Recipe, TrainingConfig
+from kcalc.training import OptimizerConfig, Recipe, TrainingConfig
 from kcalc.training.command_line import run_recipe
 from kcalc.training.config import smoke_recipe
 from kcalc.training.run_record import write_json
@@ -140,7 +141,7 @@ _SAMPLING = PatchSampling(
 RECIPE = Recipe(
     name="ma2019_dense_ra_unet",
     input_spec=INPUT_SPEC,
-    data=DataConfig(sampling=_SAMPLING, validation_slices=200),
+    data=SliceData(sampling=_SAMPLING, validation_slices=200),
     optimizer=_SGD,
     training=TrainingConfig(epochs=25, steps_per_epoch=40_000, batch_size=1),
     build_model=partial(build_model, width=1.0, blocks=(6, 12, 24, 16)),
@@ -155,7 +156,7 @@ _SHORT = TrainingConfig(epochs=12, steps_per_epoch=250, batch_size=4)
 SMALL_FIRST = replace(
     RECIPE,
     name="ma2019_dense_ra_unet_small_first",
-    data=DataConfig(
+    data=SliceData(
         sampling=replace(_SAMPLING, side=(192, 512)),
         augmentation=Augmentation(offset_hu=10.0, scale=0.03, noise_hu=10.0),
         validation_slices=96,

@@ -18,11 +18,10 @@ import pytest
 import tensorflow as tf
 
 from kcalc import InputError, KcalcError
-from kcalc.data import Case, CaseStore, PatchSampling
+from kcalc.data import Case, CaseStore, PatchSampling, SliceData
 from kcalc.errors import ModelError, ResourceError
 from kcalc.preparation import InputSpec
 from kcalc.training import (
-    DataConfig,
     OptimizerConfig,
     Recipe,
     TrainingConfig,
@@ -58,7 +57,7 @@ def make_recipe(**changes: object) -> Recipe:
     recipe = Recipe(
         name="test",
         input_spec=SPEC,
-        data=DataConfig(
+        data=SliceData(
             sampling=PatchSampling(size=16, side=(12, 24), p_positive=0.5),
             validation_slices=3,
             validation_size=32,
@@ -433,7 +432,7 @@ def test_the_cosine_rate_warms_up_and_ends_at_a_hundredth():
         (lambda: OptimizerConfig(0.0), "learning_rate must be above 0"),
         (lambda: OptimizerConfig(0.1, momentum=1.0), "below 1. Received: momentum=1.0"),
         (lambda: OptimizerConfig(0.1, ema_momentum=2.0), "ema_momentum must be"),
-        (lambda: DataConfig(validation_slices=0), "validation_slices must be above 0"),
+        (lambda: SliceData(validation_slices=0), "validation_slices must be above 0"),
         (lambda: make_recipe(threshold=1.0), "threshold must lie between 0 and 1"),
     ],
 )

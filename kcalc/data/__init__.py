@@ -10,6 +10,7 @@ from typing import Any
 
 from kcalc.data.augment import Augmentation
 from kcalc.data.patches import PatchSampling
+from kcalc.data.plans import DataPlan, SliceData, VolumeData
 from kcalc.data.prepare import prepare_store
 from kcalc.data.prepare_report import CasesRefusedError, PreparationReport
 from kcalc.data.splits import SPLITS, split_patients
@@ -23,8 +24,11 @@ __all__ = [
     "CaseRecord",
     "CaseStore",
     "CasesRefusedError",
+    "DataPlan",
     "PatchSampling",
     "PreparationReport",
+    "SliceData",
+    "VolumeData",
     "count_supervised",
     "pipeline",
     "prepare_store",

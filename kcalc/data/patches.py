@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.preparation import stack_indices
+
+Shares: TypeAlias = tuple[float, float, float]
+"""Of patches that hold calcium, a hard negative, an imitator; the rest lie anywhere."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +47,66 @@ class PatchSampling:
                 "side must be (smallest, largest) in pixels, the largest at most twice "
                 f"size. Received: side={self.side}, size={self.size}"
             )
-        if min(self.shares) < 0 or sum(self.shares) > 1:
-            raise ValueError(
-                "p_positive, p_hard_negative and p_imitator must be >= 0 and sum to "
-                f"at most 1. Received: p_positive={self.p_positive}, "
-                f"p_hard_negative={self.p_hard_negative}, "
-                f"p_imitator={self.p_imitator}"
-            )
+        check_shares(self.shares)
 
     @property
-    def shares(self) -> tuple[float, float, float]:
+    def shares(self) -> Shares:
         """Shares of crops that hold calcium, a hard negative, an imitator."""
         return (self.p_positive, self.p_hard_negative, self.p_imitator)
+
+
+def check_shares(shares: Shares) -> None:
+    """Refuse shares that are no shares.
+
+    Raises:
+        ValueError: One is negative, or they sum to more than 1.
+    """
+    if min(shares) < 0 or sum(shares) > 1:
+        raise ValueError(
+            "p_positive, p_hard_negative and p_imitator must be >= 0 and sum to at "
+            f"most 1. Received: p_positive={shares[0]}, p_hard_negative={shares[1]}, "
+            f"p_imitator={shares[2]}"
+        )
+
+
+class VoxelSampler:
+    """Draws a case, and the kind of voxel that a patch of it is to hold.
+
+    Args:
+        store: The store.
+        records: Cases to draw from, at least one.
+        shares: Shares of patches that hold a labelled voxel, a voxel >= 130 HU without
+            a label, and a voxel of an imitator. A share whose kind of voxel no case has
+            goes to patches that lie anywhere.
+    """
+
+    def __init__(
+        self, store: CaseStore, records: Sequence[CaseRecord], shares: Shares
+    ) -> None:
+        self.records = tuple(records)
+        self._ends = tuple(np.cumsum(shares).tolist())
+        self._tables = [
+            _non_empty(table(record.name) for record in self.records)
+            for table in (
+                store.positive_zyx,
+                store.hard_negative_zyx,
+                store.imitator_zyx,
+            )
+        ]
+
+    def draw(
+        self, rng: np.random.Generator
+    ) -> tuple[CaseRecord, npt.NDArray[np.int32] | None]:
+        """Return a case and its table of voxels (n, 3), None for a patch anywhere.
+
+        Cases that have such voxels count alike.
+        """
+        chance = rng.random()
+        kinds = zip(self._ends, self._tables, strict=True)
+        tables = next((table for end, table in kinds if chance < end), {})
+        candidates = list(tables) or range(len(self.records))
+        index = candidates[int(rng.integers(len(candidates)))]
+        return self.records[index], tables.get(index)
 
 
 @dataclass(frozen=True)
@@ -74,8 +126,7 @@ class CropSampler:
     Args:
         store: The store.
         records: Cases to draw from, at least one.
-        sampling: How crops are drawn. A share whose kind of voxel no case has goes to
-            crops that lie anywhere.
+        sampling: How crops are drawn.
     """
 
     def __init__(
@@ -85,10 +136,7 @@ class CropSampler:
         sampling: PatchSampling,
     ) -> None:
         self.sampling = sampling
-        self.records = tuple(records)
-        self._positive = _non_empty(store.positive_zyx(r.name) for r in self.records)
-        self._hard = _non_empty(store.hard_negative_zyx(r.name) for r in self.records)
-        self._imitator = _non_empty(store.imitator_zyx(r.name) for r in self.records)
+        self._voxels = VoxelSampler(store, records, sampling.shares)
 
     def draw(self, rng: np.random.Generator) -> Crop:
         """Return one random crop.
@@ -97,28 +145,18 @@ class CropSampler:
         side away from its edge where the slice allows it.
         """
         sampling = self.sampling
-        chance = rng.random()
-        tables: dict[int, npt.NDArray[np.int32]] = {}
-        if chance < sampling.p_positive:
-            tables = self._positive
-        elif chance < sampling.p_positive + sampling.p_hard_negative:
-            tables = self._hard
-        elif chance < sum(sampling.shares):
-            tables = self._imitator
-        candidates = list(tables) or range(len(self.records))
-        index = candidates[int(rng.integers(len(candidates)))]
-        record = self.records[index]
+        record, table = self._voxels.draw(rng)
         num_slices, rows, columns = record.shape_zyx
         side = int(rng.integers(sampling.side[0], sampling.side[1] + 1))
         side = min(side, rows, columns)
-        if not tables:
+        if table is None:
             z = int(rng.integers(num_slices))
             y = int(rng.integers(rows - side + 1))
             x = int(rng.integers(columns - side + 1))
             return Crop(record.name, z, y, x, side)
-        voxel = tables[index][int(rng.integers(len(tables[index])))]
+        voxel = table[int(rng.integers(len(table)))]
         start = [
-            _start_round(int(centre), side, size, rng)
+            start_round(int(centre), side, size, rng)
             for centre, size in zip(voxel[1:], (rows, columns), strict=True)
         ]
         return Crop(record.name, int(voxel[0]), start[0], start[1], side)
@@ -180,8 +218,11 @@ def fixed_slices(
     return crops
 
 
-def _start_round(centre: int, side: int, size: int, rng: np.random.Generator) -> int:
-    """Return a random start so that [start, start + side) holds the centre."""
+def start_round(centre: int, side: int, size: int, rng: np.random.Generator) -> int:
+    """Return a random start so that [start, start + side) holds the centre.
+
+    The centre keeps an eighth of the side from both ends where the size allows it.
+    """
     margin = side // 8
     start = centre - int(rng.integers(margin, side - margin))
     return int(np.clip(start, 0, size - side))

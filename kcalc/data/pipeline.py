@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kcalc.data.augment import Augmentation
+from kcalc.data.augment import Augmentation, changed_intensity, flipped
 from kcalc.data.patches import (
     Crop,
     CropSampler,
@@ -45,6 +45,7 @@ def training_dataset(
     stop: int,
     threshold_hu: float = AGATSTON_THRESHOLD_HU,
     num_parallel_calls: int = 2,
+    deterministic: bool = True,
 ) -> tf.data.Dataset:
     """Return batches of samples ``start`` to ``stop`` of the training split.
 
@@ -63,22 +64,25 @@ def training_dataset(
         stop: One past the last sample.
         threshold_hu: Cut of the label in HU.
         num_parallel_calls: Threads; the order of samples does not depend on it.
+        deterministic: Whether samples come in order. Without it each still comes once,
+            the ready ones first, and a run that stopped cannot go on exactly.
 
     Returns:
         Dataset of (float32 (batch, y, x, slice) in [0, 1], float32 (batch, y, x, 1)).
     """
     sampler = CropSampler(store, store.split("train"), sampling)
-    changes = augmentation or Augmentation()
+    augmentation = augmentation or Augmentation()
     stack = input_spec.stack
 
     def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
         rng = np.random.default_rng([seed, 0, int(index)])
         image, label = read_crop(store, sampler.draw(rng), stack)
-        image, label = changes.flip(image, label, rng)
+        changes = augmentation.draw(rng)
+        z, *in_plane = changes.flip_zyx
         return (
-            np.ascontiguousarray(image),
-            np.ascontiguousarray(label),
-            changes.draw_intensity(rng),
+            np.ascontiguousarray(flipped(image, (*in_plane, z))),
+            np.ascontiguousarray(flipped(label, (*in_plane,))),
+            changes.intensity,
         )
 
     def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -86,16 +90,12 @@ def training_dataset(
             load, [index], (tf.int16, tf.uint8, tf.float32)
         )
         hu, share = _resize(image, label, sampling.size, stack)
-        intensity = tf.ensure_shape(intensity, (3,))
-        hu = hu * intensity[0] + intensity[1]
-        if changes.noise_hu > 0:
-            noise = tf.random.stateless_normal(tf.shape(hu), tf.stack([seed, index]))
-            hu += intensity[2] * noise
+        hu = changed_intensity(hu, intensity, seed, index, augmentation.noise_hu > 0)
         return _finish(hu, share, input_spec, threshold_hu)[:2]
 
     return (
         tf.data.Dataset.range(start, stop)
-        .map(sample, num_parallel_calls=num_parallel_calls, deterministic=True)
+        .map(sample, num_parallel_calls=num_parallel_calls, deterministic=deterministic)
         .batch(batch_size, drop_remainder=True)
         .prefetch(2)
     )

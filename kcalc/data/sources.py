@@ -13,6 +13,7 @@ import numpy as np
 from kcalc.data.store import Case
 
 log = logging.getLogger(__name__)
+_KINDS = ("wide", "cardiac", "qrm", "head")
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class PhantomOrder:
     """One phantom to render.
 
     Args:
-        kind: ``"wide"`` or ``"cardiac"`` chest, or ``"qrm"`` with a random insert; the
-            product's own layout is never trained on.
+        kind: ``"wide"`` or ``"cardiac"`` chest, ``"qrm"`` with a random insert (the
+            product's own layout is never trained on), or ``"head"``, labelled 10 and 11
+            where an intracranial carotid is calcified.
         seed: Seed of the phantom; also its number, and that of its patient.
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        overrides: Further arguments of :func:`kcalc.phantoms.chest` or ``qrm``.
+        overrides: Further arguments of :func:`kcalc.phantoms.chest`, ``qrm`` or
+            ``head``, of which ``preset`` is one.
 
     Raises:
         ValueError: The kind is none of these.
@@ -36,9 +39,9 @@ class PhantomOrder:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("wide", "cardiac", "qrm"):
+        if self.kind not in _KINDS:
             raise ValueError(
-                f"kind must be 'wide', 'cardiac' or 'qrm'. Received: kind={self.kind!r}"
+                f"kind must be one of {_KINDS}. Received: kind={self.kind!r}"
             )
 
 
@@ -69,10 +72,12 @@ def phantom_cases(
 
 def render_case(order: PhantomOrder) -> Case:
     """Render one phantom; the same order gives the same bytes."""
-    from kcalc.phantoms import chest, qrm
+    from kcalc.phantoms import chest, head, qrm
 
     if order.kind == "qrm":
         phantom = qrm("random", order.seed, **order.overrides)
+    elif order.kind == "head":
+        phantom = head(seed=order.seed, **order.overrides)
     else:
         preset = cast(Literal["wide", "cardiac"], order.kind)
         phantom = chest(preset, order.seed, **order.overrides)

@@ -10,7 +10,6 @@ import importlib
 from typing import Any
 
 from kcalc.training.config import (
-    DataConfig,
     OptimizerConfig,
     Recipe,
     TrainingConfig,
@@ -20,7 +19,6 @@ from kcalc.training.config import (
 from kcalc.training.epoch_schedules import LinearChange, StepChange
 
 __all__ = [
-    "DataConfig",
     "LinearChange",
     "OptimizerConfig",
     "Recipe",

@@ -1,4 +1,4 @@
-"""What a training run is: four frozen dataclasses, built in a recipe's Python file.
+"""What a training run is: frozen dataclasses, built in a recipe's Python file.
 
 A recipe holds functions, not names, so that the type checker sees them; ``run.json``
 records every value. A changed hyperparameter is a new recipe.
@@ -11,9 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kcalc.data.augment import Augmentation
-from kcalc.data.patches import PatchSampling
-from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.data.plans import DataPlan
 from kcalc.preparation import InputSpec
 from kcalc.training.epoch_schedules import EpochSchedule
 
@@ -21,34 +19,6 @@ if TYPE_CHECKING:
     import keras
 
     from kcalc.losses import DeepSupervision
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which samples a network sees.
-
-    Args:
-        sampling: How training crops are drawn.
-        augmentation: Random changes of training crops.
-        threshold_hu: Labels below it are cut, in HU.
-        validation_slices: Whole slices in the fixed validation set.
-        validation_size: Their rows and columns in pixels.
-        validation_batch: Slices a validation step.
-    """
-
-    sampling: PatchSampling = field(default_factory=PatchSampling)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    threshold_hu: float = AGATSTON_THRESHOLD_HU
-    validation_slices: int = 64
-    validation_size: int = 512
-    validation_batch: int = 2
-
-    def __post_init__(self) -> None:
-        _check_positive(
-            validation_slices=self.validation_slices,
-            validation_size=self.validation_size,
-            validation_batch=self.validation_batch,
-        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +90,7 @@ class Recipe:
     Args:
         name: Name of the run, as in ``run.json``.
         input_spec: How HU become the network's input.
-        data: Which samples.
+        data: Which samples: :class:`kcalc.data.SliceData` or ``VolumeData``.
         optimizer: Numbers of the optimiser.
         training: How long.
         build_model: Returns a new network; called inside the strategy's scope, as are
@@ -135,7 +105,7 @@ class Recipe:
 
     name: str
     input_spec: InputSpec
-    data: DataConfig
+    data: DataPlan
     optimizer: OptimizerConfig
     training: TrainingConfig
     build_model: Callable[[], keras.Model]
@@ -153,11 +123,11 @@ class Recipe:
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe cut to two steps and four validation slices."""
+    """Return the recipe cut to two steps and four validation samples."""
     return replace(
         recipe,
         name=f"{recipe.name}-smoke",
-        data=replace(recipe.data, validation_slices=4),
+        data=recipe.data.smoke(),
         training=replace(recipe.training, epochs=1, steps_per_epoch=2),
     )
 

@@ -14,7 +14,6 @@ from typing import Any
 import keras
 
 from kcalc.artifact import sha256_of
-from kcalc.data.pipeline import training_dataset, validation_dataset
 from kcalc.data.store import CaseStore
 from kcalc.errors import InputError
 from kcalc.files import writable_folder
@@ -88,7 +87,7 @@ def fit(
         out: Folder of the run; made if absent.
         seed: Seed of weights and samples.
         resume: Go on from the folder's checkpoint; begin anew where there is none.
-        smoke: Two steps and four validation slices, to see that all parts fit.
+        smoke: Two steps and four validation samples, to see that all parts fit.
         initial_weights: ``.weights.h5`` to begin with, of the same network; None for
             the recipe's own initialisation.
         devices: TensorFlow devices; None for every GPU, or the CPU.
@@ -143,15 +142,7 @@ def fit(
         load_checkpoint(checkpoint, model)
         log.info("resumed after epoch %d", state["epoch"])
 
-    validation = validation_dataset(
-        store,
-        input_spec=recipe.input_spec,
-        num_slices=recipe.data.validation_slices,
-        size=recipe.data.validation_size,
-        batch_size=recipe.data.validation_batch,
-        seed=seed,
-        threshold_hu=recipe.data.threshold_hu,
-    )
+    validation = recipe.data.validation(store, input_spec=recipe.input_spec, seed=seed)
     scheduled = ScheduledValues(
         (scheduled_variable(objective, name), schedule)
         for name, schedule in recipe.schedules.items()
@@ -175,16 +166,13 @@ def fit(
     began = time.monotonic()
     if state["epoch"] < training.epochs:
         per_epoch = training.steps_per_epoch * training.batch_size
-        samples = training_dataset(
+        samples = recipe.data.training(
             store,
             input_spec=recipe.input_spec,
-            sampling=recipe.data.sampling,
-            augmentation=recipe.data.augmentation,
             batch_size=training.batch_size,
             seed=seed,
             start=state["epoch"] * per_epoch,
             stop=training.epochs * per_epoch,
-            threshold_hu=recipe.data.threshold_hu,
         )
         model.fit(
             with_targets(samples, objective),

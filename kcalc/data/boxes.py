@@ -1,0 +1,185 @@
+"""Which box of a scan a 3-D training sample is, and its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kcalc.data.patches import Shares, VoxelSampler, start_round
+from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.errors import InputError
+from kcalc.preparation import NOT_SUPERVISED, InputSpec
+
+Triple = tuple[int, int, int]
+
+_SPACING_TOLERANCE = 0.05
+"""Relative difference of a scan's spacing from the network's that is let pass."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of one scan: case and first voxel, which may lie before the scan's."""
+
+    case: str
+    start_zyx: Triple
+
+
+class BoxSampler:
+    """Draws boxes from the cases of one split.
+
+    The part of a box that a network of valid convolutions labels, which is the box
+    without ``halo_zyx`` at each side, lies within the scan wherever the scan is that
+    large; its halo may reach beyond. So every voxel of a scan is trained on.
+
+    Args:
+        store: The store.
+        split: Name of the split.
+        patch_zyx: Size of a box.
+        input_spec: Its halo and spacing are used.
+        shares: Shares of boxes whose labelled part holds calcium, a hard negative, an
+            imitator; see :class:`kcalc.data.patches.VoxelSampler`.
+
+    Raises:
+        ValueError: The patch is not larger than its halo.
+        InputError: The split has no case (``STORE_SPLIT``), a scan is smaller than the
+            receptive field, 2 * halo + 1 (``STORE_SMALL``), or has another spacing than
+            the network's (``STORE_SPACING``).
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        split: str,
+        patch_zyx: Triple,
+        input_spec: InputSpec,
+        shares: Shares = (0.0, 0.0, 0.0),
+    ) -> None:
+        self.records = store.split(split)
+        self.patch_zyx = patch_zyx
+        self._halo = input_spec.halo_zyx
+        self._window = [p - 2 * h for p, h in zip(patch_zyx, self._halo, strict=True)]
+        if min(self._window) < 1:
+            raise ValueError(
+                "patch_zyx must be larger than twice the network's halo. Received: "
+                f"patch_zyx={patch_zyx}, halo_zyx={self._halo}"
+            )
+        for record in self.records:
+            _check(record, input_spec)
+        self._voxels = VoxelSampler(store, self.records, shares)
+
+    def draw(self, rng: np.random.Generator) -> Box:
+        """Return one random box; a drawn voxel lies anywhere in its labelled part."""
+        record, table = self._voxels.draw(rng)
+        voxel = None if table is None else table[int(rng.integers(len(table)))]
+        return self.box(record, voxel, rng)
+
+    def box(
+        self,
+        record: CaseRecord,
+        voxel: npt.NDArray[np.int32] | None,
+        rng: np.random.Generator,
+    ) -> Box:
+        """Return a random box of a scan whose labelled part holds a voxel, if given."""
+        starts = []
+        for axis, (size, window) in enumerate(
+            zip(record.shape_zyx, self._window, strict=True)
+        ):
+            if size < window:
+                start = -((window - size) // 2)
+            elif voxel is None:
+                start = int(rng.integers(size - window + 1))
+            else:
+                start = start_round(int(voxel[axis]), window, size, rng)
+            starts.append(start - self._halo[axis])
+        z, y, x = starts
+        return Box(record.name, (z, y, x))
+
+
+def read_box(
+    store: CaseStore, box: Box, size_zyx: Triple
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+    """Read the voxels of a box and their labels.
+
+    Args:
+        store: The store.
+        box: What to read.
+        size_zyx: Size of the box.
+
+    Returns:
+        int16 HU and uint8 label (z, y, x). Beyond the scan the value of its nearest
+        voxel stands, and the label 255.
+    """
+    image, label = store.image(box.case), store.label(box.case)
+    ends = [s + n for s, n in zip(box.start_zyx, size_zyx, strict=True)]
+    inside = tuple(
+        slice(min(max(start, 0), n - 1), max(min(end, n), 1))
+        for start, end, n in zip(box.start_zyx, ends, image.shape, strict=True)
+    )
+    hu, marked = np.asarray(image[inside]), np.asarray(label[inside])
+    if hu.shape == size_zyx:
+        return hu, marked
+    beyond = [
+        (part.start - start, end - part.stop)
+        for part, start, end in zip(inside, box.start_zyx, ends, strict=True)
+    ]
+    return (
+        np.pad(hu, beyond, mode="edge"),
+        np.pad(marked, beyond, constant_values=NOT_SUPERVISED),
+    )
+
+
+def fixed_boxes(
+    store: CaseStore, sampler: BoxSampler, count: int, seed: int
+) -> list[Box]:
+    """Return a fixed, seeded choice of boxes for validation.
+
+    Half of them hold a random labelled voxel in their labelled part, of each case with
+    calcium in turn; the rest lie anywhere, in each case in turn.
+
+    Args:
+        store: The store.
+        sampler: Sampler of the split.
+        count: Number of boxes.
+        seed: Same seed, same boxes.
+    """
+    rng = np.random.default_rng([seed, 1])
+    positive = [r for r in sampler.records if len(store.positive_zyx(r.name))]
+    half = count // 2 if positive else 0
+    boxes = []
+    for record in _in_turn(positive, half, rng):
+        table = store.positive_zyx(record.name)
+        boxes.append(sampler.box(record, table[int(rng.integers(len(table)))], rng))
+    for record in _in_turn(sampler.records, count - half, rng):
+        boxes.append(sampler.box(record, None, rng))
+    return boxes
+
+
+def _in_turn(
+    records: Sequence[CaseRecord], count: int, rng: np.random.Generator
+) -> list[CaseRecord]:
+    order = rng.permutation(len(records))
+    return [records[order[i % len(order)]] for i in range(count)]
+
+
+def _check(record: CaseRecord, input_spec: InputSpec) -> None:
+    field = tuple(2 * h + 1 for h in input_spec.halo_zyx)
+    if any(n < least for n, least in zip(record.shape_zyx, field, strict=True)):
+        raise InputError(
+            "STORE_SMALL",
+            f"Every scan must be at least as large as the network's receptive field, "
+            f"{field} voxels (z, y, x). Received: {record.name} of {record.shape_zyx}.",
+            hint="Leave the case out, or give more of the scan when preparing.",
+        )
+    wanted = input_spec.spacing_mm
+    if wanted is not None and not np.allclose(
+        record.spacing_mm, wanted, rtol=_SPACING_TOLERANCE, atol=0
+    ):
+        raise InputError(
+            "STORE_SPACING",
+            f"Every scan must have the network's spacing, {wanted} mm (z, y, x). "
+            f"Received: {record.name} of {record.spacing_mm} mm.",
+            hint="Resample when preparing, or leave the case out.",
+        )
