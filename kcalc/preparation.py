@@ -6,6 +6,7 @@ it is stored in the manifest beside every saved model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +16,10 @@ import numpy.typing as npt
 
 NOT_SUPERVISED = 255
 """Label of a voxel that takes no part in training."""
+
+NEAREST_BELOW = 0.499
+"""Added before rounding down to the nearest slice: a half, less a thousandth, by which
+a graph's float32 spacing cannot change the slice."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,10 @@ class InputSpec:
         context: ``"local"`` if an output depends on its halo only, ``"slice"`` if
             it depends on the whole slice (global pooling), so that slices may not
             be cut into tiles.
+        stack_step_mm: Distance of the slices of a stack in mm, of which the scan's
+            nearest are taken (:func:`stack_indices`); None, the default, takes
+            neighbours, however far apart they are. Nine slices 1 to 5 mm apart span
+            9 to 45 mm.
 
     Raises:
         ValueError: An argument breaks these rules.
@@ -47,6 +56,7 @@ class InputSpec:
     stride_zyx: tuple[int, int, int] = (1, 1, 1)
     multiple_zyx: tuple[int, int, int] = (1, 1, 1)
     context: Literal["local", "slice"] = "local"
+    stack_step_mm: float | None = None
 
     def __post_init__(self) -> None:
         if not self.window_hu[0] < self.window_hu[1]:
@@ -57,6 +67,14 @@ class InputSpec:
         if self.stack < 1 or self.stack % 2 == 0:
             raise ValueError(
                 f"stack must be an odd number of slices. Received: stack={self.stack}"
+            )
+        if self.stack_step_mm is not None and not (
+            self.stack > 1 and 0 < self.stack_step_mm < math.inf
+        ):
+            raise ValueError(
+                "stack_step_mm must be None, or a distance above 0 mm in a stack of "
+                "several slices. Received: "
+                f"stack_step_mm={self.stack_step_mm}, stack={self.stack}"
             )
         if self.context not in ("local", "slice"):
             raise ValueError(
@@ -105,20 +123,36 @@ def windowed(hu: Any, input_spec: InputSpec) -> Any:
     return (ops.clip(hu, low_hu, high_hu) - low_hu) / (high_hu - low_hu)
 
 
-def stack_indices(num_slices: int, stack: int) -> npt.NDArray[np.int64]:
+def stack_indices(
+    num_slices: int, input_spec: InputSpec, slice_spacing_mm: float
+) -> npt.NDArray[np.int64]:
     """Return which slices make the stack round each slice; the border repeats.
+
+    With ``stack_step_mm`` the slices nearest to its multiples, of two equally near
+    ones (to a thousandth of their distance) the one nearer to the middle; slices
+    thicker than the step come more than once.
+    :func:`kcalc.export.signatures.segment_signature` does the same in a graph.
 
     Args:
         num_slices: Number of slices of the volume.
-        stack: Odd number of slices per stack.
+        input_spec: Its stack and step are used.
+        slice_spacing_mm: Distance of the volume's slices in mm.
 
     Returns:
         (num_slices, stack) slice indices, caudal first.
 
     Example:
-        >>> stack_indices(3, 3).tolist()
+        >>> spec = InputSpec((-200, 800), stack=3)
+        >>> stack_indices(3, spec, 3.0).tolist()
         [[0, 0, 1], [0, 1, 2], [1, 2, 2]]
+        >>> spec = InputSpec((-200, 800), stack=3, stack_step_mm=3.0)
+        >>> stack_indices(6, spec, 1.5)[2].tolist()
+        [0, 2, 4]
     """
-    offsets = np.arange(stack) - stack // 2
+    steps = np.arange(input_spec.stack) - input_spec.stack // 2
+    if input_spec.stack_step_mm is not None:
+        apart = np.abs(steps) * (input_spec.stack_step_mm / slice_spacing_mm)
+        nearest = np.minimum(np.floor(apart + NEAREST_BELOW), num_slices)
+        steps = (np.sign(steps) * nearest).astype(np.int64)
     centres = np.arange(num_slices)[:, None]
-    return np.asarray(np.clip(centres + offsets, 0, num_slices - 1))
+    return np.asarray(np.clip(centres + steps, 0, num_slices - 1))

@@ -78,7 +78,7 @@ def test_rows_come_in_the_order_of_the_table_then_of_the_seeds(tmp_path: Path):
     assert found == [("plain", 1), ("rau", 2), ("rau", 10)]
 
 
-def test_a_row_whose_name_begins_with_anothers_is_not_taken_for_it(tmp_path: Path):
+def test_a_row_whose_name_begins_like_another_is_not_taken_for_it(tmp_path: Path):
     other = AblationRow("rau-edb", "+ EDB")
     write(tmp_path, other, 0)
     assert read_rows(tmp_path, [RAU]) == []

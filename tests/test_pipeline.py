@@ -225,7 +225,7 @@ def test_fixed_slices_of_a_long_image_are_its_middle_square(tmp_path):
 
 @pytest.mark.parametrize(("z", "slices"), [(0, [0, 0, 1]), (4, [3, 4, 4])])
 def test_stacks_repeat_the_border_slice(store, z, slices):
-    image, _ = read_crop(store, Crop("a", z, 8, 16, 24), 3)
+    image, _ = read_crop(store, Crop("a", z, 8, 16, 24), SPEC)
     expected = store.image("a")[slices, 8:32, 16:40]
     np.testing.assert_array_equal(np.moveaxis(image, -1, 0), expected)
 
@@ -238,7 +238,7 @@ def test_crops_lie_inside_the_slice_and_hold_the_drawn_voxel(store):
         crop = sampler.draw(rng)
         assert (crop.case, crop.z) == ("a", 2)
         assert 0 <= crop.y <= 64 - crop.side and 0 <= crop.x <= 64 - crop.side
-        _, label = read_crop(store, crop, 1)
+        _, label = read_crop(store, crop, SPEC)
         assert label.any()
 
 

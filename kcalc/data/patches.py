@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.data.store import CaseRecord, CaseStore
-from kcalc.preparation import stack_indices
+from kcalc.preparation import InputSpec, stack_indices
 
 Shares: TypeAlias = tuple[float, float, float]
 """Of patches that hold calcium, a hard negative, an imitator; the rest lie anywhere."""
@@ -163,14 +163,14 @@ class CropSampler:
 
 
 def read_crop(
-    store: CaseStore, crop: Crop, stack: int
+    store: CaseStore, crop: Crop, input_spec: InputSpec
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
     """Read a crop's slices and the label of its middle slice.
 
     Args:
         store: The store.
         crop: What to read.
-        stack: Odd number of slices; at the ends the border slice repeats.
+        input_spec: Which slices make a stack; at the ends the border slice repeats.
 
     Returns:
         int16 HU (y, x, stack), caudal slice first, and uint8 label (y, x).
@@ -178,7 +178,8 @@ def read_crop(
     rows = slice(crop.y, crop.y + crop.side)
     columns = slice(crop.x, crop.x + crop.side)
     image = store.image(crop.case)
-    slices = stack_indices(image.shape[0], stack)[crop.z]
+    slice_spacing_mm = store[crop.case].spacing_mm[0]
+    slices = stack_indices(image.shape[0], input_spec, slice_spacing_mm)[crop.z]
     first, last = int(slices.min()), int(slices.max())
     block = np.asarray(image[first : last + 1, rows, columns])
     label = np.asarray(store.label(crop.case)[crop.z, rows, columns])

@@ -76,7 +76,7 @@ def training_dataset(
 
     def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
         rng = np.random.default_rng([seed, 0, int(index)])
-        image, label = read_crop(store, sampler.draw(rng), stack)
+        image, label = read_crop(store, sampler.draw(rng), input_spec)
         changes = augmentation.draw(rng)
         z, *in_plane = changes.flip_zyx
         return (
@@ -142,7 +142,7 @@ def validation_dataset(
 
     def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
         crop: Crop = crops[int(index)]
-        image, label = read_crop(store, crop, stack)
+        image, label = read_crop(store, crop, input_spec)
         return np.ascontiguousarray(image), label
 
     def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kcalc.artifact import Signature, TensorInfo
 from kcalc.export.components import vote
-from kcalc.preparation import InputSpec
+from kcalc.preparation import NEAREST_BELOW, InputSpec
 
 GraphFunction = Callable[..., Any]
 
@@ -64,7 +64,7 @@ def serving_signature(probabilities: GraphFunction, input_spec: InputSpec) -> An
         hu = _require(
             hu,
             tf.equal(shape[-1], input_spec.stack),
-            f"hu must hold {input_spec.stack} neighbouring slices. {send}",
+            f"hu must hold {_stack_in_words(input_spec)}. {send}",
             shape,
         )
         hu = _require_hounsfield(hu, shape, send)
@@ -108,7 +108,6 @@ def segment_signature(
         tf.TensorSpec([None, None, None], tf.int16, "hu"),
         tf.TensorSpec([3], tf.float32, "spacing_mm"),
     ]
-    half = input_spec.stack // 2
 
     def segment(hu: Any, spacing_mm: Any) -> dict[str, Any]:
         shape = tf.shape(_hide_shape(hu))
@@ -127,6 +126,7 @@ def segment_signature(
             spacing_mm,
         )
         hu = _require_hounsfield(hu, shape, send_hu)
+        steps = _stack_steps(input_spec, tf.shape(hu)[0], spacing_mm[0])
         slices = tf.cast(
             tf.where(tf.reduce_any(hu >= candidate_hu, axis=[1, 2]))[:, 0], tf.int32
         )
@@ -134,11 +134,8 @@ def segment_signature(
         def run_batch(start: Any, mask: Any, finite: Any) -> tuple[Any, Any, Any]:
             batch = slices[start : start + batch_slices]
             last = tf.shape(hu)[0] - 1
-            neighbours = [
-                tf.gather(hu, tf.clip_by_value(batch + offset, 0, last))
-                for offset in range(-half, half + 1)
-            ]
-            output = probabilities(tf.stack(neighbours, axis=-1))
+            stack = tf.clip_by_value(batch[:, None] + steps, 0, last)
+            output = probabilities(tf.transpose(tf.gather(hu, stack), [0, 2, 3, 1]))
             candidates = tf.gather(hu, batch) >= candidate_hu
             found = (output >= threshold) & candidates
             if component_share is not None:
@@ -162,6 +159,28 @@ def segment_signature(
         return {"mask": _require_finite(mask, finite)}
 
     return tf.function(segment, input_signature=specs, autograph=False)
+
+
+def _stack_steps(input_spec: InputSpec, num_slices: Any, slice_spacing_mm: Any) -> Any:
+    """Return the slices of a stack, int32 (stack,), counted from its middle one."""
+    half = input_spec.stack // 2
+    steps = tf.range(-half, half + 1)
+    if input_spec.stack_step_mm is None:
+        return steps
+    step_mm = tf.constant(input_spec.stack_step_mm, tf.float64)
+    apart = tf.cast(tf.abs(steps), tf.float64) * (
+        step_mm / tf.cast(slice_spacing_mm, tf.float64)
+    )
+    nearest = tf.minimum(
+        tf.floor(apart + NEAREST_BELOW), tf.cast(num_slices, tf.float64)
+    )
+    return tf.sign(steps) * tf.cast(nearest, tf.int32)
+
+
+def _stack_in_words(input_spec: InputSpec) -> str:
+    if input_spec.stack_step_mm is None:
+        return f"{input_spec.stack} neighbouring slices"
+    return f"{input_spec.stack} slices {input_spec.stack_step_mm:g} mm apart"
 
 
 def _require(tensor: Any, condition: Any, message: str, *data: Any) -> Any:

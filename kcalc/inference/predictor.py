@@ -16,7 +16,7 @@ import tensorflow as tf
 from kcalc.errors import IntensityError, ModelError, ResourceError
 from kcalc.inference.opening import Network, open_network
 from kcalc.inference.postprocess import calcium_of_slices
-from kcalc.orientation import lps_view
+from kcalc.orientation import lps_spacing_mm, lps_view
 from kcalc.preparation import InputSpec, stack_indices
 from kcalc.volume import Volume
 
@@ -109,7 +109,8 @@ def predict(
     _check_size(network, hu.shape)
     candidates = np.array([bool((s >= network.candidate_hu).any()) for s in hu])
     slices = np.flatnonzero(candidates)
-    stacks = stack_indices(len(hu), network.input_spec.stack)
+    spacing_mm = lps_spacing_mm(volume.geometry)[0]
+    stacks = stack_indices(len(hu), network.input_spec, spacing_mm)
     seconds = 0.0
     for start in range(0, len(slices), batch_slices):
         batch = slices[start : start + batch_slices]
