@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from kcalc.training.ablation_table import (
     findings_text,
     mean_and_sd,
     missing_text,
-    paired_p,
 )
 
 PLAIN = AblationRow("plain", "Dense U-Net", "Table 1")
@@ -155,24 +155,31 @@ def test_a_row_without_seeds_is_there_with_dashes():
     assert table.splitlines()[-1] == "| + RAU | 0 | – | – |"
 
 
+def p_of_rau(*results: RowResult) -> str:
+    """P in the last row of the table of these results and those of the plain row."""
+    table = ablation_table(ROWS, [*RESULTS[:2], *results], [F1], baseline="plain")
+    return table.splitlines()[-1].split("|")[-2].strip()
+
+
 def test_only_common_seeds_are_compared():
-    alone = [result(RAU, 7, {"a": 1.0, "b": 1.0, "c": 1.0})]
-    assert paired_p(alone, RESULTS[:2], "f1") is None
-    assert paired_p([*alone, RESULTS[2]], RESULTS[:2], "f1") == pytest.approx(
-        stats.ttest_rel([0.6, 0.75, 0.6], [0.4, 0.5, 0.6]).pvalue
+    alone = result(RAU, 7, {"a": 1.0, "b": 1.0, "c": 1.0})
+    p = stats.ttest_rel([0.6, 0.75, 0.6], [0.4, 0.5, 0.6]).pvalue
+    assert p_of_rau(alone) == "–"
+    assert p_of_rau(alone, RESULTS[2]) == f"{p:.3f}"
+
+
+def test_rows_that_are_equal_in_every_case_have_p_one():
+    assert p_of_rau(*(result(RAU, r.seed, r.cases["f1"]) for r in RESULTS[:2])) == (
+        "1.000"
     )
 
 
-def test_equal_rows_have_no_p():
-    assert paired_p(RESULTS[:2], RESULTS[:2], "f1") is None
-
-
 def test_rows_tested_on_other_cases_are_not_compared():
-    other = [result(RAU, 0, {"a": 0.6, "b": 0.7, "d": 0.6})]
+    other = result(RAU, 0, {"a": 0.6, "b": 0.7, "d": 0.6})
     with pytest.raises(InputError, match="tested on the same cases"):
-        paired_p(other, RESULTS[:2], "f1")
+        p_of_rau(other)
     with pytest.raises(InputError, match="of the same cases"):
-        paired_p([*other, RESULTS[3]], RESULTS[:2], "f1")
+        p_of_rau(other, RESULTS[3])
 
 
 def test_a_row_without_the_figure_is_refused():
@@ -214,6 +221,36 @@ def test_a_gain_by_chance_is_not_called_reproduced():
     weak = [*RESULTS[:2], result(RAU, 0, {"a": 0.3, "b": 0.5, "c": 0.9})]
     assert say("rau", "plain", results=weak).startswith(
         "- It helps: same direction, not significant (F1 +0.07, better in 1 of 1 seeds"
+    )
+
+
+def test_a_gain_of_the_pool_that_the_cases_contradict_is_not_called_reproduced():
+    # The pooled figure rises, while every case falls, significantly.
+    odd = [
+        replace(r, figures={"overall": {"f1": 0.5 + gain}}, cases={"f1": cases})
+        for r, gain, cases in (
+            (RESULTS[0], 0.0, {"a": 0.5, "b": 0.6, "c": 0.7}),
+            (RESULTS[2], 0.1, {"a": 0.30, "b": 0.41, "c": 0.5}),
+        )
+    ]
+    assert say("rau", "plain", results=odd).startswith(
+        "- It helps: same direction, not significant (F1 +0.10"
+    )
+
+
+def test_two_figures_of_one_row_can_be_compared():
+    raw = Column("rate", "overall.raw", 2, cases="raw")
+    finding = Finding("Filtering helps", "rau", "rau", F1, worse_column=raw)
+    both = [
+        replace(
+            r,
+            figures={**r.figures, "overall": {**r.figures["overall"], "raw": 0.5}},
+            cases={**r.cases, "raw": {"a": 0.5, "b": 0.5, "c": 0.5}},
+        )
+        for r in RESULTS[2:]
+    ]
+    assert findings_text([finding], both).startswith(
+        "- Filtering helps: reproduced (F1 +0.20, better in 2 of 2 seeds, P 0.0"
     )
 
 

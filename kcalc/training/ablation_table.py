@@ -5,13 +5,13 @@ The rows are those of :mod:`kcalc.training.ablation`.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kcalc.errors import InputError
-from kcalc.evaluation import markdown_table
+from kcalc.evaluation import TTest, markdown_table, paired_t_test
+from kcalc.evaluation.checks import defined
 from kcalc.training.ablation import AblationRow, RowResult
 
 SIGNIFICANT_P = 0.05
@@ -38,12 +38,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim of the paper: one row is better than another in one figure."""
+    """A claim of the paper: one row is better than another in one figure.
+
+    Args:
+        claim: What the paper says, as a sentence without its full stop.
+        better: Name of the row that should be better.
+        worse: Name of the other row; may be the same one, with ``worse_column``.
+        column: The figure.
+        worse_column: Figure of the other row, where it is not the same one, such as
+            the rate without post-processing.
+    """
 
     claim: str
     better: str
     worse: str
     column: Column
+    worse_column: Column | None = None
 
 
 def missing_text(
@@ -89,12 +99,9 @@ def ablation_table(
             values = [result.figure(column.figure) for result in own]
             line[column.title] = mean_and_sd(values, column.decimals)
             if column.cases is not None and baseline is not None:
-                p = (
-                    None
-                    if row.name == baseline
-                    else paired_p(own, by_row.get(baseline, []), column.cases)
-                )
-                line[f"P of {column.title}"] = _p_text(p)
+                other = by_row.get(baseline, []) if row.name != baseline else []
+                test = _case_test(own, other, column.cases, column.cases)
+                line[f"P of {column.title}"] = _p_text(test)
         table.append(line)
     return markdown_table(table)
 
@@ -103,7 +110,8 @@ def findings_text(findings: Sequence[Finding], results: Sequence[RowResult]) -> 
     """Return for each claim of the paper whether it reproduced, from the numbers.
 
     "Reproduced" is a mean difference over the seeds in the claim's direction with
-    P < 0.05, over cases where the column has values by case and else over seeds.
+    P < 0.05, over cases where the column has values by case (whose mean difference must
+    have that direction too) and else over seeds.
 
     Returns:
         One line of Markdown a claim, with the difference, in how many seeds it has the
@@ -112,60 +120,29 @@ def findings_text(findings: Sequence[Finding], results: Sequence[RowResult]) -> 
     by_row = _by_row(results)
     lines = []
     for finding in findings:
-        column = finding.column
+        column, other = finding.column, finding.worse_column or finding.column
         better = by_row.get(finding.better, [])
         worse = by_row.get(finding.worse, [])
-        gains = _gains(better, worse, column)
-        if not gains:
-            verdict = "not measured"
-        else:
-            mean = statistics.fmean(gains)
-            p = (
-                _paired_t(gains)
-                if column.cases is None
-                else paired_p(better, worse, column.cases)
+        sign = -1.0 if column.lower_is_better else 1.0
+        gains = [sign * gain for gain in _gains(better, worse, column, other)]
+        verdict = "not measured"
+        if gains:
+            mean, ahead = statistics.fmean(gains), sum(gain > 0 for gain in gains)
+            if column.cases is None or other.cases is None:
+                test = _test(gains, [0.0] * len(gains))
+            else:
+                test = _case_test(better, worse, column.cases, other.cases)
+            clear = (
+                test is not None
+                and test.p < SIGNIFICANT_P
+                and (column.cases is None or sign * test.difference * mean > 0)
             )
-            ahead = sum(gain > 0 for gain in gains)
             verdict = (
-                f"{_verdict(mean, p)} ({column.title} {mean:+.{column.decimals}f}, "
-                f"better in {ahead} of {len(gains)} seeds, P {_p_text(p)})"
+                f"{_verdict(mean, clear)} ({column.title} {mean:+.{column.decimals}f}, "
+                f"better in {ahead} of {len(gains)} seeds, P {_p_text(test)})"
             )
         lines.append(f"- {finding.claim}: {verdict}.")
     return "\n".join(lines)
-
-
-def paired_p(
-    ones: Sequence[RowResult], others: Sequence[RowResult], figure: str
-) -> float | None:
-    """Return P of a paired t-test over cases between two rows, two-sided.
-
-    Args:
-        ones: Results of one row.
-        others: Results of the other.
-        figure: Name of the values by case; their mean over the common seeds is tested.
-
-    Returns:
-        P; None where the rows have no common seed, or fewer than two cases, or no
-        case differs.
-
-    Raises:
-        InputError: ``ROW_INVALID``: the cases differ.
-    """
-    seeds = {result.seed for result in ones} & {result.seed for result in others}
-    if not seeds:
-        return None
-    one, other = (
-        _mean_by_case([result for result in side if result.seed in seeds], figure)
-        for side in (ones, others)
-    )
-    if one.keys() != other.keys():
-        raise InputError(
-            "ROW_INVALID",
-            "Rows of one table must be tested on the same cases. Received: other cases "
-            f"in row {ones[0].row!r} than in row {others[0].row!r}.",
-            hint="Make the rows again from one store.",
-        )
-    return _paired_t([one[case] - other[case] for case in sorted(one)])
 
 
 def mean_and_sd(values: Sequence[float | None], decimals: int = 3) -> str:
@@ -186,6 +163,41 @@ def mean_and_sd(values: Sequence[float | None], decimals: int = 3) -> str:
     )
 
 
+def _case_test(
+    ones: Sequence[RowResult],
+    others: Sequence[RowResult],
+    figure: str,
+    other_figure: str,
+) -> TTest | None:
+    """Return the paired t-test over cases, each averaged over the common seeds.
+
+    None where the rows have no common seed or the test has no value.
+
+    Raises:
+        InputError: ``ROW_INVALID``: the cases differ.
+    """
+    seeds = {result.seed for result in ones} & {result.seed for result in others}
+    if not seeds:
+        return None
+    one, other = (
+        _mean_by_case([result for result in side if result.seed in seeds], name)
+        for side, name in ((ones, figure), (others, other_figure))
+    )
+    if one.keys() != other.keys():
+        raise InputError(
+            "ROW_INVALID",
+            "Rows of one table must be tested on the same cases. Received: other cases "
+            f"in row {ones[0].row!r} than in row {others[0].row!r}.",
+            hint="Make the rows again from one store.",
+        )
+    cases = sorted(one)
+    return _test([one[case] for case in cases], [other[case] for case in cases])
+
+
+def _test(first: Sequence[float], second: Sequence[float]) -> TTest | None:
+    return defined(lambda: paired_t_test(first, second))
+
+
 def _by_row(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
     found: dict[str, list[RowResult]] = {}
     for result in results:
@@ -194,17 +206,20 @@ def _by_row(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
 
 
 def _gains(
-    better: Sequence[RowResult], worse: Sequence[RowResult], column: Column
+    better: Sequence[RowResult],
+    worse: Sequence[RowResult],
+    column: Column,
+    other_column: Column,
 ) -> list[float]:
-    """Return by how much one row is better than another, for each common seed."""
-    sign = -1.0 if column.lower_is_better else 1.0
+    """Return one row's figure minus the other's, for each common seed."""
     gains = []
     for one in better:
         for other in worse:
             if one.seed == other.seed:
-                a, b = one.figure(column.figure), other.figure(column.figure)
+                a = one.figure(column.figure)
+                b = other.figure(other_column.figure)
                 if a is not None and b is not None:
-                    gains.append(sign * (a - b))
+                    gains.append(a - b)
     return gains
 
 
@@ -221,23 +236,13 @@ def _mean_by_case(results: Sequence[RowResult], figure: str) -> dict[str, float]
     return {case: statistics.fmean(table[case] for table in tables) for case in cases}
 
 
-def _paired_t(differences: Sequence[float]) -> float | None:
-    if len(differences) < 2 or len(set(differences)) < 2:
-        return None
-    from scipy import stats
-
-    p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return p if math.isfinite(p) else None
-
-
-def _verdict(mean: float, p: float | None) -> str:
-    clear = p is not None and p < SIGNIFICANT_P
+def _verdict(mean: float, clear: bool) -> str:
     if mean > 0:
         return "reproduced" if clear else "same direction, not significant"
     return "the opposite, significantly" if clear and mean < 0 else "not reproduced"
 
 
-def _p_text(p: float | None) -> str:
-    if p is None:
+def _p_text(test: TTest | None) -> str:
+    if test is None:
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"
