@@ -12,13 +12,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from kcalc.errors import ModelError
-from kcalc.preparation import InputSpec
+from kcalc.hounsfield import Comparison
+from kcalc.preparation import InputSpec, ValidGeometry
+from kcalc.scoring.targets import CORONARY_TASK
 
 DEFAULT_MODEL = "cac_dense_ra_unet_small"
 """Name of the model that kcalc ships and uses when none is named."""
+
+SHIPPED_MODELS: Mapping[str, str] = MappingProxyType({CORONARY_TASK: DEFAULT_MODEL})
+"""Name of the shipped model of each task; read-only."""
 
 MANIFEST_FILE = "assets.extra/kcalc.json"
 SUMS_FILE = "SHA256SUMS"
@@ -87,6 +93,10 @@ class Manifest:
         component_share: Share of a component that must reach the threshold for the
             component to be in the mask, whole; None takes each voxel for itself
             (:func:`kcalc.inference.postprocess.calcium_of_slices`).
+        candidate_comparison: Whether a voxel of ``candidate_hu`` itself can be in the
+            mask (``">="``) or not (``">"``).
+        geometry: How the output lies in the input, of a network of valid convolutions;
+            None for any other.
         written_with: Versions of kcalc, tensorflow and keras at export.
         signatures: Entry points by name; none for a ``.keras`` file.
         files: sha256 of each file, by its path relative to the folder.
@@ -101,6 +111,8 @@ class Manifest:
     candidate_hu: float
     trained_on: str
     component_share: float | None = None
+    candidate_comparison: Comparison = ">="
+    geometry: ValidGeometry | None = None
     written_with: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -122,6 +134,10 @@ class Manifest:
             candidate_hu=float(values["candidate_hu"]),
             trained_on=str(values["trained_on"]),
             component_share=values.get("component_share"),
+            candidate_comparison=_comparison(values.get("candidate_comparison", ">=")),
+            geometry=None
+            if values.get("geometry") is None
+            else ValidGeometry.from_dict(values["geometry"]),
             written_with=dict(values["written_with"]),
             signatures={
                 name: Signature.from_dict(value)
@@ -129,6 +145,14 @@ class Manifest:
             },
             files=dict(values["files"]),
         )
+
+
+def _comparison(word: str) -> Comparison:
+    if word == ">=":
+        return ">="
+    if word == ">":
+        return ">"
+    raise ValueError(f"candidate_comparison must be '>=' or '>'. Received: {word!r}")
 
 
 def manifest_path(path: str | os.PathLike[str]) -> Path:

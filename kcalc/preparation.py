@@ -1,13 +1,14 @@
 """InputSpec: the only description of what a network's input must look like.
 
 The tf.data pipeline, ``kcalc.predict`` and the exported graph read the same spec;
-it is stored in the manifest beside every saved model.
+it is stored in the manifest beside every saved model, and beside it, for a network of
+valid convolutions, how its output lies in its input (:class:`ValidGeometry`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,12 @@ NOT_SUPERVISED = 255
 NEAREST_BELOW = 0.499
 """Added before rounding down to the nearest slice: a half, less a thousandth, by which
 a graph's float32 spacing cannot change the slice."""
+
+SPACING_TOLERANCE = 0.03
+"""Share by which a scan's spacing may differ from the one a network needs: what the
+positions of slices may be off by (design.md, A11)."""
+
+Sizes = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,20 @@ class InputSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> InputSpec:
         """Return the spec that :meth:`to_dict` described."""
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list | tuple) else value
-            for name, value in values.items()
-        }
-        return cls(**fields)
+        return cls(**_with_tuples(values))
+
+    def takes_spacing(self, spacing_mm: Sequence[float]) -> bool:
+        """Return whether a scan's spacing (z, y, x) is what the network needs.
+
+        Example:
+            >>> spec = InputSpec((-1000, 1500), spacing_mm=(1.0, 0.49, 0.49))
+            >>> spec.takes_spacing((1.0, 0.488, 0.488)), spec.takes_spacing((3, 1, 1))
+            (True, False)
+        """
+        return self.spacing_mm is None or all(
+            abs(has - needs) <= SPACING_TOLERANCE * needs
+            for has, needs in zip(spacing_mm, self.spacing_mm, strict=True)
+        )
 
 
 def windowed(hu: Any, input_spec: InputSpec) -> Any:
@@ -156,3 +172,77 @@ def stack_indices(
         steps = (np.sign(steps) * nearest).astype(np.int64)
     centres = np.arange(num_slices)[:, None]
     return np.asarray(np.clip(centres + steps, 0, num_slices - 1))
+
+
+@dataclass(frozen=True)
+class ValidGeometry:
+    """How the output of a network of valid convolutions lies in its input.
+
+    All are (z, y, x) in voxels. Output voxel 0 of an input is the input's voxel
+    ``before_zyx``.
+
+    Args:
+        before_zyx: What the network takes off at the low end.
+        after_zyx: What it takes off at the high end.
+        stride_zyx: Total stride: inputs that begin on multiples of it give the same
+            values for the same voxels.
+        smallest_zyx: Smallest input; larger ones are larger by multiples of the stride.
+
+    Raises:
+        ValueError: A number is negative, a stride is below 1, or the smallest input
+            gives no output.
+    """
+
+    before_zyx: Sizes
+    after_zyx: Sizes
+    stride_zyx: Sizes
+    smallest_zyx: Sizes
+
+    def __post_init__(self) -> None:
+        if (
+            min(*self.before_zyx, *self.after_zyx) < 0
+            or min(self.stride_zyx) < 1
+            or min(self.smallest_output_zyx) < 1
+        ):
+            raise ValueError(
+                "A network of valid convolutions takes off at least 0 voxels, has "
+                "strides of at least 1 and gives at least one voxel of its smallest "
+                f"input. Received: {self}"
+            )
+
+    @property
+    def lost_zyx(self) -> Sizes:
+        """By how much an output is smaller than its input."""
+        z, y, x = (a + b for a, b in zip(self.before_zyx, self.after_zyx, strict=True))
+        return (z, y, x)
+
+    @property
+    def smallest_output_zyx(self) -> Sizes:
+        """Size of the smallest output."""
+        z, y, x = (
+            n - lost for n, lost in zip(self.smallest_zyx, self.lost_zyx, strict=True)
+        )
+        return (z, y, x)
+
+    def output_at_least(self, size_zyx: Sizes) -> Sizes:
+        """Return the smallest possible output of at least a size."""
+        z, y, x = (
+            least + max(0, -(-(n - least) // stride)) * stride
+            for n, least, stride in zip(
+                size_zyx, self.smallest_output_zyx, self.stride_zyx, strict=True
+            )
+        )
+        return (z, y, x)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ValidGeometry:
+        """Return the geometry that ``dataclasses.asdict`` described."""
+        return cls(**_with_tuples(values))
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with tuples where it has lists."""
+    return {
+        name: tuple(value) if isinstance(value, list | tuple) else value
+        for name, value in values.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -225,8 +226,8 @@ def test_the_real_network_exports_and_gives_the_mask_of_predict(
 # Refusals, through the session loader that TensorFlow Serving uses
 
 
-@pytest.fixture(scope="module")
-def session_call(version: Path) -> Iterator[Any]:
+@contextlib.contextmanager
+def session_caller(version: Path) -> Iterator[Any]:
     """Call a signature as a server does: nothing checks the shapes it is fed."""
     v1 = tf.compat.v1
     graph = v1.Graph()
@@ -244,6 +245,12 @@ def session_call(version: Path) -> Iterator[Any]:
 
     yield call
     session.close()
+
+
+@pytest.fixture(scope="module")
+def session_call(version: Path) -> Iterator[Any]:
+    with session_caller(version) as call:
+        yield call
 
 
 SCAN = stand_in.noise_volume().array

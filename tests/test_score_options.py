@@ -270,8 +270,8 @@ def test_choices_are_refused_before_any_work(series, plain, options, text):
 
 
 def test_targets_beside_the_coronaries_need_a_mask(series, tmp_path):
-    options = ScoreOptions(target="icac")
-    with pytest.raises(UsageError, match="no network finds the target icac"):
+    options = ScoreOptions(target="aortic-valve")
+    with pytest.raises(UsageError, match="no network finds the target aortic-valve"):
         score_scan(series, tmp_path / "out", options=options)
 
 
@@ -291,7 +291,7 @@ def test_what_the_user_gave_is_refused_before_the_network_runs(
     def never(*arguments: object) -> None:
         raise AssertionError("the network was called")
 
-    monkeypatch.setattr(scan, "_find_calcium", never)
+    monkeypatch.setattr(scan, "find_calcium", never)
     path = save(tmp_path / "nothing.nii.gz", np.zeros(SHAPE, np.uint8))
     chosen = {option: path}
     if option == "percentile_table":

@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="what is scored: coronary (default); coronary-ordinal, with a score of 0 "
         "to 12 (needs --vessels); aortic-valve, with the cut-off of --sex; "
         "thoracic-aorta; icac, the intracranial carotid by volume above 130 HU. The "
-        "last three need --mask",
+        "valve and the aorta need --mask, icac needs it or a --model",
     )
     option(
         "--vessels",

@@ -38,15 +38,24 @@ from kcalc.export.signatures import (
     segment_signature,
     serving_signature,
 )
+from kcalc.export.volume_signatures import (
+    describe_volume_signatures,
+    volume_segment_signature,
+    volume_serving_signature,
+)
 from kcalc.files import sync_file
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.inference.network import (
     check_finite_weights,
-    check_stack_model,
+    check_network,
     probability_function,
 )
+from kcalc.inference.opening import candidate_comparison
 from kcalc.inference.postprocess import check_component_share
-from kcalc.preparation import InputSpec
+from kcalc.inference.tiling import MAX_VOXELS, check_max_voxels
+from kcalc.inference.valid_network import main_model, volume_function
+from kcalc.preparation import InputSpec, ValidGeometry
+from kcalc.scoring.targets import CAROTID_TASK, CORONARY_TASK
 
 _TEMPORARY_PREFIX = "unfinished-"
 
@@ -57,34 +66,42 @@ def export_saved_model(
     *,
     input_spec: InputSpec,
     name: str | None = None,
-    task: str = "coronary_calcium",
-    labels: Sequence[str] = ("coronary_calcium",),
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
     threshold: float = 0.5,
     component_share: float | None = None,
     batch_slices: int = 1,
+    max_voxels: int = MAX_VOXELS,
     trained_on: str = "",
     model_card: str | None = None,
     recipe_json: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Export a 2.5-D network as the next version of a SavedModel.
+    """Export a network as the next version of a SavedModel.
 
-    The signatures ``serving_default`` and ``segment`` (:mod:`kcalc.export.signatures`)
-    take Hounsfield units; all preparation is in the graph. The folder loads with
-    TensorFlow alone and can be served as it is. An existing version is never touched.
+    The signatures ``serving_default`` and ``segment`` (:mod:`kcalc.export.signatures`,
+    :mod:`kcalc.export.volume_signatures`) take Hounsfield units; all preparation is in
+    the graph. The folder loads with TensorFlow alone and can be served as it is. An
+    existing version is never touched.
 
     Args:
-        model: Maps (batch, y, x, stack) to (batch, y, x, 1), any y and x.
+        model: Maps (batch, y, x, stack) to (batch, y, x, 1), any y and x; or a
+            :func:`kcalc.models.residual_dropout_fcn` with
+            ``input_shape=(None, None, None, 1)``, of which the main output is exported
+            and the auxiliary ones are left out.
         directory: The model's folder, which TensorFlow Serving polls; made if absent.
         input_spec: What the network takes.
         name: Name of the model; None for the folder's name.
-        task: What the model finds.
-        labels: Name of the mask's value 1.
+        task: What the model finds; None for ``"coronary_calcium"``, or
+            ``"intracranial_carotid_calcium"`` of a residual_dropout_fcn.
+        labels: Name of the mask's value 1; None for the task.
         threshold: Probability at and above which a voxel is in the mask, in (0, 1).
         component_share: Share of a component, in (0, 1], that must reach the
             threshold for the component to be in the mask, whole; None takes each voxel
             for itself (:func:`kcalc.inference.postprocess.calcium_of_slices`).
-        batch_slices: Slices per call of the network in ``segment``; memory grows with
-            it.
+        batch_slices: Slices per call of a 2.5-D network in ``segment``; memory grows
+            with it.
+        max_voxels: Voxels of the largest input of a residual_dropout_fcn in
+            ``segment``; memory grows with it.
         trained_on: One sentence on the training data, for manifest and card.
         model_card: Text of MODEL_CARD.md; None for a minimal one.
         recipe_json: ``run.json`` of the training run, copied as recipe.json; or None.
@@ -100,18 +117,23 @@ def export_saved_model(
         ValueError: An argument is out of range.
     """
     check_finite_weights(model)
-    check_stack_model(model, input_spec)
+    geometry = check_network(model, input_spec)
     manifest = _manifest(
-        directory, input_spec, name, task, labels, threshold, component_share
+        directory, input_spec, geometry, name, task, labels, threshold, component_share
     )
-    manifest = replace(
-        manifest, trained_on=trained_on, signatures=describe_signatures(input_spec)
+    signatures = (
+        describe_signatures(input_spec)
+        if geometry is None
+        else describe_volume_signatures()
     )
+    manifest = replace(manifest, trained_on=trained_on, signatures=signatures)
     if batch_slices < 1:
         raise ValueError(
             f"batch_slices must be at least 1. Received: batch_slices={batch_slices}"
         )
-    if tuple(model.input_shape[1:3]) != (None, None):
+    if geometry is not None:
+        check_max_voxels(max_voxels, geometry)
+    elif tuple(model.input_shape[1:3]) != (None, None):
         raise ModelError(
             "MODEL_TASK",
             "An exported network takes slices of any size. Received: "
@@ -123,7 +145,7 @@ def export_saved_model(
     unfinished = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=directory))
     try:
         unfinished.chmod(0o755)  # mkdtemp's 0700 would shut out a server's own user
-        _write_graph(model, unfinished, manifest, batch_slices)
+        _write_graph(model, unfinished, manifest, batch_slices, max_voxels)
         model.save_weights(unfinished / WEIGHTS_FILE)
         (unfinished / CARD_FILE).write_text(
             _minimal_card(manifest) if model_card is None else model_card,
@@ -143,8 +165,8 @@ def save_keras_model(
     *,
     input_spec: InputSpec,
     name: str | None = None,
-    task: str = "coronary_calcium",
-    labels: Sequence[str] = ("coronary_calcium",),
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
     threshold: float = 0.5,
     component_share: float | None = None,
     trained_on: str = "",
@@ -163,9 +185,10 @@ def save_keras_model(
     if path.suffix != ".keras":
         raise ValueError(f"path must end in .keras. Received: path={path}")
     check_finite_weights(model)
-    check_stack_model(model, input_spec)
+    geometry = check_network(model, input_spec)
+    name = name or path.stem
     manifest = _manifest(
-        path, input_spec, name or path.stem, task, labels, threshold, component_share
+        path, input_spec, geometry, name, task, labels, threshold, component_share
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
@@ -187,9 +210,10 @@ def save_keras_model(
 def _manifest(
     folder: str | os.PathLike[str],
     input_spec: InputSpec,
+    geometry: ValidGeometry | None,
     name: str | None,
-    task: str,
-    labels: Sequence[str],
+    task: str | None,
+    labels: Sequence[str] | None,
     threshold: float,
     component_share: float | None,
 ) -> Manifest:
@@ -199,6 +223,8 @@ def _manifest(
             f"threshold must lie between 0 and 1. Received: threshold={threshold}"
         )
     check_component_share(component_share)
+    task = task or (CORONARY_TASK if geometry is None else CAROTID_TASK)
+    labels = (task,) if labels is None else labels
     if isinstance(labels, str) or len(labels) != 1:
         raise ValueError(
             f"labels must name the one class of the network. Received: {labels!r}"
@@ -213,6 +239,8 @@ def _manifest(
         candidate_hu=AGATSTON_THRESHOLD_HU,
         trained_on="",
         component_share=component_share,
+        candidate_comparison=candidate_comparison(geometry),
+        geometry=geometry,
         written_with={
             "kcalc": __version__,
             "tensorflow": tf.__version__,
@@ -222,25 +250,44 @@ def _manifest(
 
 
 def _write_graph(
-    model: keras.Model, folder: Path, manifest: Manifest, batch_slices: int
+    model: keras.Model,
+    folder: Path,
+    manifest: Manifest,
+    batch_slices: int,
+    max_voxels: int,
 ) -> None:
-    network, weights = pack_weights(model)
-    probabilities = probability_function(network, manifest.input_spec)
+    input_spec, geometry = manifest.input_spec, manifest.geometry
     module: Any = tf.Module()
-    # A bare tf.Variable: with the Keras model as attribute a session loader, such as a
-    # server's, does not find the variables; keras.export stores each twice.
-    module.tfvars = [weights]
-    signatures = {
-        "serving_default": serving_signature(probabilities, manifest.input_spec),
-        "segment": segment_signature(
+    if geometry is None:
+        network, weights = pack_weights(model)
+        probabilities = probability_function(network, input_spec)
+        serving = serving_signature(probabilities, input_spec)
+        segment = segment_signature(
             probabilities,
-            manifest.input_spec,
+            input_spec,
             threshold=manifest.threshold,
             candidate_hu=int(manifest.candidate_hu),
             component_share=manifest.component_share,
             batch_slices=batch_slices,
-        ),
-    }
+        )
+    else:
+        network, weights = pack_weights(main_model(model))
+        probabilities = volume_function(network, input_spec)
+        serving = volume_serving_signature(probabilities, geometry)
+        segment = volume_segment_signature(
+            probabilities,
+            input_spec,
+            geometry,
+            threshold=manifest.threshold,
+            candidate_hu=int(manifest.candidate_hu),
+            comparison=manifest.candidate_comparison,
+            component_share=manifest.component_share,
+            max_voxels=max_voxels,
+        )
+    # A bare tf.Variable: with the Keras model as attribute a session loader, such as a
+    # server's, does not find the variables; keras.export stores each twice.
+    module.tfvars = [weights]
+    signatures = {"serving_default": serving, "segment": segment}
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 

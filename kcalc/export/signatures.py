@@ -1,4 +1,4 @@
-"""The entry points of a SavedModel, in plain TensorFlow ops.
+"""The entry points of a 2.5-D network's SavedModel, in plain TensorFlow ops.
 
 A scan in Hounsfield units enters, probabilities or a mask leave; bad input raises
 InvalidArgument with a message that says what to send, never a zero.
@@ -13,32 +13,46 @@ import tensorflow as tf
 
 from kcalc.artifact import Signature, TensorInfo
 from kcalc.export.components import vote
+from kcalc.export.refusals import (
+    all_finite,
+    hide_shape,
+    require,
+    require_finite,
+    require_hounsfield,
+    require_scan,
+)
 from kcalc.preparation import NEAREST_BELOW, InputSpec
 
 GraphFunction = Callable[..., Any]
 
 _ZYX = ("z", "y", "x")
 
+SEGMENT = Signature(
+    inputs={
+        "hu": TensorInfo("int16", _ZYX, (None, None, None)),
+        "spacing_mm": TensorInfo("float32", ("zyx",), (3,)),
+    },
+    outputs={"mask": TensorInfo("uint8", _ZYX, (None, None, None))},
+)
+"""The contract of ``segment``, as the manifest stores it."""
+
+SCAN_SPECS = [
+    tf.TensorSpec([None, None, None], tf.int16, "hu"),
+    tf.TensorSpec([3], tf.float32, "spacing_mm"),
+]
+"""What ``segment`` takes."""
+
 
 def describe_signatures(input_spec: InputSpec) -> dict[str, Signature]:
     """Return the contract of the signatures, as the manifest stores it."""
     any_zyx = (None, None, None)
+    stacks = TensorInfo("int16", ("n", "y", "x", "slice"), (*any_zyx, input_spec.stack))
     return {
         "serving_default": Signature(
-            inputs={
-                "hu": TensorInfo(
-                    "int16", ("n", "y", "x", "slice"), (*any_zyx, input_spec.stack)
-                )
-            },
+            inputs={"hu": stacks},
             outputs={"probabilities": TensorInfo("float32", ("n", "y", "x"), any_zyx)},
         ),
-        "segment": Signature(
-            inputs={
-                "hu": TensorInfo("int16", _ZYX, any_zyx),
-                "spacing_mm": TensorInfo("float32", ("zyx",), (3,)),
-            },
-            outputs={"mask": TensorInfo("uint8", _ZYX, any_zyx)},
-        ),
+        "segment": SEGMENT,
     }
 
 
@@ -57,19 +71,19 @@ def serving_signature(probabilities: GraphFunction, input_spec: InputSpec) -> An
     spec = tf.TensorSpec([None, None, None, input_spec.stack], tf.int16, "hu")
 
     def serving_default(hu: Any) -> dict[str, Any]:
-        shape = tf.shape(_hide_shape(hu))
-        hu = _require(
+        shape = tf.shape(hide_shape(hu))
+        hu = require(
             hu, tf.equal(tf.size(shape), 4), f"hu must have four axes. {send}", shape
         )
-        hu = _require(
+        hu = require(
             hu,
             tf.equal(shape[-1], input_spec.stack),
             f"hu must hold {_stack_in_words(input_spec)}. {send}",
             shape,
         )
-        hu = _require_hounsfield(hu, shape, send)
+        hu = require_hounsfield(hu, shape, send)
         output = probabilities(hu)
-        return {"probabilities": _require_finite(output, _all_finite(output))}
+        return {"probabilities": require_finite(output, all_finite(output))}
 
     return tf.function(serving_default, input_signature=[spec], autograph=False)
 
@@ -102,30 +116,9 @@ def segment_signature(
         posterior, columns to the patient's left, and ``spacing_mm`` float32 (3,), to
         ``mask`` uint8 (z, y, x), 1 where there is calcium.
     """
-    send_hu = "Send hu as int16 Hounsfield units [z, y, x]."
-    send_spacing = "Send spacing_mm as three positive float32 millimetres [z, y, x]."
-    specs = [
-        tf.TensorSpec([None, None, None], tf.int16, "hu"),
-        tf.TensorSpec([3], tf.float32, "spacing_mm"),
-    ]
 
     def segment(hu: Any, spacing_mm: Any) -> dict[str, Any]:
-        shape = tf.shape(_hide_shape(hu))
-        hu = _require(
-            hu,
-            tf.equal(tf.size(shape), 3),
-            f"hu must have three axes. {send_hu}",
-            shape,
-        )
-        # Counted, not compared with the static shape, which would be folded away.
-        good = tf.cast(tf.math.is_finite(spacing_mm) & (spacing_mm > 0.0), tf.int32)
-        hu = _require(
-            hu,
-            tf.equal(tf.reduce_sum(good), 3) & tf.equal(tf.reduce_sum(1 - good), 0),
-            f"spacing_mm must be three finite, positive numbers. {send_spacing}",
-            spacing_mm,
-        )
-        hu = _require_hounsfield(hu, shape, send_hu)
+        hu = require_scan(hu, spacing_mm, input_spec)
         steps = _stack_steps(input_spec, tf.shape(hu)[0], spacing_mm[0])
         slices = tf.cast(
             tf.where(tf.reduce_any(hu >= candidate_hu, axis=[1, 2]))[:, 0], tf.int32
@@ -143,7 +136,7 @@ def segment_signature(
             mask = tf.tensor_scatter_nd_update(
                 mask, batch[:, None], tf.cast(found, tf.uint8)
             )
-            return start + batch_slices, mask, finite & _all_finite(output)
+            return start + batch_slices, mask, finite & all_finite(output)
 
         _, mask, finite = tf.while_loop(
             lambda start, mask, finite: start < tf.size(slices),
@@ -156,9 +149,9 @@ def segment_signature(
             ),
             parallel_iterations=1,
         )
-        return {"mask": _require_finite(mask, finite)}
+        return {"mask": require_finite(mask, finite)}
 
-    return tf.function(segment, input_signature=specs, autograph=False)
+    return tf.function(segment, input_signature=SCAN_SPECS, autograph=False)
 
 
 def _stack_steps(input_spec: InputSpec, num_slices: Any, slice_spacing_mm: Any) -> Any:
@@ -181,52 +174,3 @@ def _stack_in_words(input_spec: InputSpec) -> str:
     if input_spec.stack_step_mm is None:
         return f"{input_spec.stack} neighbouring slices"
     return f"{input_spec.stack} slices {input_spec.stack_step_mm:g} mm apart"
-
-
-def _require(tensor: Any, condition: Any, message: str, *data: Any) -> Any:
-    """Return the tensor, which exists only where the condition holds."""
-    check = tf.debugging.Assert(condition, [message, "Received:", *data], summarize=8)
-    with tf.control_dependencies([check]):
-        return tf.identity(tensor)
-
-
-def _require_hounsfield(hu: Any, shape: Any, send: str) -> Any:
-    hu = _require(hu, tf.reduce_all(shape > 0), f"hu must not be empty. {send}", shape)
-    low_hu, high_hu = tf.reduce_min(hu), tf.reduce_max(hu)
-    hu = _require(
-        hu,
-        low_hu < high_hu,
-        f"hu must be an image; every voxel has the same value. {send}",
-        low_hu,
-    )
-    return _require(
-        hu,
-        low_hu < 0,
-        "hu must have voxels below 0 HU, as air and fat have. Was the rescale "
-        "forgotten, or the image windowed? Send stored value * RescaleSlope + "
-        f"RescaleIntercept. {send}",
-        low_hu,
-    )
-
-
-def _require_finite(tensor: Any, finite: Any) -> Any:
-    return _require(
-        tensor,
-        finite,
-        "the network gave NaN or infinite probabilities. Send the scan to another "
-        "model; this one's weights overflow on it.",
-        finite,
-    )
-
-
-def _all_finite(tensor: Any) -> Any:
-    return tf.reduce_all(tf.math.is_finite(tensor))
-
-
-def _hide_shape(tensor: Any) -> Any:
-    """Return the tensor with its static shape unknown.
-
-    A server does not compare what it is sent with the signature's shape, and a check of
-    a shape that the graph believes to know is folded away.
-    """
-    return tf.compat.v1.placeholder_with_default(tensor, shape=None)

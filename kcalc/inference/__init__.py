@@ -3,8 +3,9 @@
 from kcalc.inference.loading import load_model
 from kcalc.inference.opening import Network, open_network
 from kcalc.inference.predictor import Prediction, predict
-from kcalc.inference.tiling import ValidGeometry, predict_averaged, predict_exact
+from kcalc.inference.tiling import predict_averaged, predict_exact
 from kcalc.inference.valid_network import residual_dropout_geometry, valid_run
+from kcalc.preparation import ValidGeometry
 
 __all__ = [
     "Network",

@@ -16,9 +16,32 @@ import tensorflow as tf
 
 from kcalc.errors import ModelError
 from kcalc.hounsfield import CT_MIN_HU
-from kcalc.preparation import InputSpec, windowed
+from kcalc.inference.valid_network import (
+    geometry_of,
+    is_volume_network,
+    main_model,
+    volume_function,
+)
+from kcalc.preparation import InputSpec, ValidGeometry, windowed
 
 GraphFunction = Callable[[Any], Any]
+
+
+def check_network(model: keras.Model, input_spec: InputSpec) -> ValidGeometry | None:
+    """Refuse a network of another kind than kcalc runs, and return its geometry.
+
+    Returns:
+        How the output of a network of valid 3-D convolutions lies in its input; None
+        for a 2.5-D network, whose output lies on its input's middle slice.
+
+    Raises:
+        ModelError: ``MODEL_TASK``, as :func:`check_stack_model` and
+            :func:`kcalc.inference.valid_network.geometry_of`.
+    """
+    if is_volume_network(model):
+        return geometry_of(model, input_spec)
+    check_stack_model(model, input_spec)
+    return None
 
 
 def check_stack_model(model: keras.Model, input_spec: InputSpec) -> None:
@@ -114,16 +137,25 @@ _FUNCTIONS: weakref.WeakKeyDictionary[keras.Model, dict[InputSpec, GraphFunction
 def cached_probability_function(
     model: keras.Model, input_spec: InputSpec
 ) -> GraphFunction:
-    """Return :func:`probability_function` of a model, traced once in its lifetime.
+    """Return a model's way from HU to probabilities, traced once in its lifetime.
 
     The caller keeps the model alive; the function refers to it weakly.
 
+    Returns:
+        :func:`probability_function`, or of a network of valid 3-D convolutions
+        :func:`kcalc.inference.valid_network.volume_function`.
+
     Raises:
-        ModelError: The model is not of that form (:func:`check_stack_model`).
+        ModelError: The model is not of that form (:func:`check_network`).
     """
     functions = _FUNCTIONS.setdefault(model, {})
     if input_spec not in functions:
-        check_stack_model(model, input_spec)
+        if check_network(model, input_spec) is not None:
+            main = main_model(model)
+            functions[input_spec] = volume_function(
+                lambda patch: main(patch, training=False), input_spec
+            )
+            return functions[input_spec]
         reference = weakref.ref(model)
 
         def network(scaled: Any) -> Any:

@@ -15,13 +15,14 @@ import tensorflow as tf
 
 from kcalc.artifact import Manifest, find_model, manifest_path, read_manifest
 from kcalc.errors import ModelError
-from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.hounsfield import AGATSTON_THRESHOLD_HU, Comparison
 from kcalc.inference.loading import load_model, load_serving_function
 from kcalc.inference.network import (
     cached_probability_function,
     check_finite_weights,
+    check_network,
 )
-from kcalc.preparation import InputSpec
+from kcalc.preparation import InputSpec, ValidGeometry
 
 DEFAULT_THRESHOLD = 0.5
 """Probability cut of a model without a manifest."""
@@ -37,7 +38,8 @@ class Network:
     """A model made ready to predict; make it once and use it for many scans.
 
     Args:
-        run: int16 HU (n, y, x, stack) -> float32 probabilities (n, y, x).
+        run: int16 HU (n, y, x, stack) -> float32 probabilities (n, y, x); with a
+            ``geometry`` (n, z, y, x) -> (n, z', y', x').
         input_spec: What the model takes.
         labels: Names of the mask's values 1, 2, ... in order.
         threshold: Probability at and above which a voxel is in the mask.
@@ -46,6 +48,9 @@ class Network:
             (:func:`kcalc.inference.postprocess.calcium_of_slices`).
         manifest: The model's manifest, or None for a model that has none.
         size_yx: Rows and columns the network is fixed to; None where any will do.
+        candidate_comparison: Whether ``candidate_hu`` itself is enough.
+        geometry: Of a network of valid 3-D convolutions, how its output lies in its
+            input; None for a 2.5-D network.
     """
 
     run: Callable[[Array], Array]
@@ -56,6 +61,17 @@ class Network:
     component_share: float | None = None
     manifest: Manifest | None = None
     size_yx: tuple[int | None, int | None] = (None, None)
+    candidate_comparison: Comparison = ">="
+    geometry: ValidGeometry | None = None
+
+
+def candidate_comparison(geometry: ValidGeometry | None) -> Comparison:
+    """Return which voxels a kind of network answers for, of those at 130 HU.
+
+    A network of valid convolutions is trained on voxels above 130 HU
+    (:func:`kcalc.data.supervision.supervised_label`), a 2.5-D one on whole slices.
+    """
+    return ">=" if geometry is None else ">"
 
 
 def open_network(
@@ -121,9 +137,16 @@ def _keras_network(
         probabilities = cached_probability_function(model, input_spec)
         return np.asarray(probabilities(tf.constant(hu, tf.int16)))
 
-    size_yx = model.input_shape[1:3]
+    geometry = check_network(model, input_spec)
+    size_yx = (None, None) if geometry else model.input_shape[1:3]
     if manifest is None:
-        return Network(run, input_spec, size_yx=size_yx)
+        return Network(
+            run,
+            input_spec,
+            size_yx=size_yx,
+            candidate_comparison=candidate_comparison(geometry),
+            geometry=geometry,
+        )
     return _with_manifest(run, manifest, size_yx)
 
 
@@ -150,4 +173,6 @@ def _with_manifest(
         manifest.component_share,
         manifest,
         size_yx,
+        manifest.candidate_comparison,
+        manifest.geometry,
     )

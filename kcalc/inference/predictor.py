@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kcalc.errors import IntensityError, ModelError, ResourceError
+from kcalc.errors import GeometryError, IntensityError, ModelError, ResourceError
+from kcalc.hounsfield import reaches
 from kcalc.inference.opening import Network, open_network
 from kcalc.inference.postprocess import calcium_of_slices
+from kcalc.inference.tiling import MAX_VOXELS, predict_exact
+from kcalc.inference.valid_network import rounded_hu
 from kcalc.orientation import lps_spacing_mm, lps_view
-from kcalc.preparation import InputSpec, stack_indices
+from kcalc.preparation import SPACING_TOLERANCE, InputSpec, stack_indices
 from kcalc.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -50,6 +53,7 @@ def predict(
     input_spec: InputSpec | None = None,
     threshold: float | None = None,
     batch_slices: int = 1,
+    max_voxels: int = MAX_VOXELS,
     keep_probability: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
@@ -57,7 +61,10 @@ def predict(
 
     The network sees the volume in LPS order (:func:`lps_view`), a stack of slices
     round each slice that has a candidate voxel (>= 130 HU); all other slices are
-    skipped, since nothing below that is calcium. A voxel is in the mask if its
+    skipped, since nothing below that is calcium. A network of valid 3-D convolutions
+    sees the boxes of such voxels (> 130 HU) with what it needs round them, the volume
+    going on beyond its border with its outermost voxels, so that any size will do
+    (:func:`kcalc.inference.predict_exact`). A voxel is in the mask if its
     probability reaches ``threshold`` and its value 130 HU; or, where the model's
     manifest says so, with its whole component (:mod:`kcalc.inference.postprocess`).
     Fractional HU are compared before they are rounded for the network. A SavedModel's
@@ -69,14 +76,17 @@ def predict(
         input_spec: As :func:`open_network`.
         threshold: Probability cut in (0, 1); None for the model's own (0.5 where no
             manifest states one).
-        batch_slices: Slices per call of the network; memory grows with it.
+        batch_slices: Slices per call of a 2.5-D network; memory grows with it.
+        max_voxels: Largest input of a network of valid convolutions, in voxels; memory
+            grows with it.
         keep_probability: Whether to return the probabilities, 4 bytes a voxel.
-        progress: Called with (slices done, slices to do) after each batch.
+        progress: Called with (slices or boxes done, those to do) after each batch.
 
     Returns:
         Mask on the volume's stored grid, and what it cost.
 
     Raises:
+        GeometryError: ``MODEL_SPACING``: the network needs another spacing.
         IntensityError: ``HU_UNKNOWN`` (not in HU), ``EMPTY`` (constant) or
             ``HU_RANGE`` (no voxel below 0 HU, as when the rescale was forgotten).
         ModelError: The model cannot be used, or gave NaN (``MODEL_NONFINITE``).
@@ -102,30 +112,84 @@ def predict(
         )
     _check_hu(volume)
 
+    spacing_mm = lps_spacing_mm(volume.geometry)
+    _check_spacing(network, spacing_mm)
     mask = np.zeros(volume.shape, dtype=np.bool_)
     probability = np.zeros(volume.shape, np.float32) if keep_probability else None
     hu = lps_view(volume.array, volume.geometry)
-    mask_view = lps_view(mask, volume.geometry)
-    _check_size(network, hu.shape)
-    candidates = np.array([bool((s >= network.candidate_hu).any()) for s in hu])
-    slices = np.flatnonzero(candidates)
-    spacing_mm = lps_spacing_mm(volume.geometry)[0]
-    stacks = stack_indices(len(hu), network.input_spec, spacing_mm)
+    candidates = reaches(hu, network.candidate_hu, network.candidate_comparison)
+    batches = (
+        _stacks(network, hu, candidates, spacing_mm[0], batch_slices, progress)
+        if network.geometry is None
+        else _boxes(network, hu, candidates, max_voxels, progress)
+    )
     seconds = 0.0
-    for start in range(0, len(slices), batch_slices):
-        batch = slices[start : start + batch_slices]
-        stack = np.moveaxis(_rounded(hu[stacks[batch]]), 1, -1)
-        began = time.perf_counter()
-        output = _run(network, np.ascontiguousarray(stack))
-        seconds += time.perf_counter() - began
-        mask_view[batch] = calcium_of_slices(
-            output, hu[batch] >= network.candidate_hu, cut, network.component_share
+    for slices, output, spent in batches:
+        seconds += spent
+        lps_view(mask, volume.geometry)[slices] = calcium_of_slices(
+            output, candidates[slices], cut, network.component_share
         )
         if probability is not None:
-            lps_view(probability, volume.geometry)[batch] = output
+            lps_view(probability, volume.geometry)[slices] = output
+    num_slices = int(np.count_nonzero(candidates.any(axis=(1, 2))))
+    return Prediction(mask, network.labels, probability, num_slices, seconds)
+
+
+Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], float]
+"""Slice numbers, their probabilities (n, y, x), wall time in the network."""
+
+
+def _stacks(
+    network: Network,
+    hu: Array,
+    candidates: Array,
+    slice_spacing_mm: float,
+    batch_slices: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Batch]:
+    """Run a 2.5-D network on the slices with candidates."""
+    _check_size(network, hu.shape)
+    slices = np.flatnonzero(candidates.any(axis=(1, 2)))
+    stacks = stack_indices(len(hu), network.input_spec, slice_spacing_mm)
+    for start in range(0, len(slices), batch_slices):
+        batch = slices[start : start + batch_slices]
+        stack = np.moveaxis(rounded_hu(hu[stacks[batch]]), 1, -1)
+        began = time.perf_counter()
+        output = _run(network, np.ascontiguousarray(stack))
+        yield batch, output, time.perf_counter() - began
         if progress is not None:
             progress(min(start + batch_slices, len(slices)), len(slices))
-    return Prediction(mask, network.labels, probability, len(slices), seconds)
+
+
+def _boxes(
+    network: Network,
+    hu: Array,
+    candidates: Array,
+    max_voxels: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Batch]:
+    """Run a network of valid convolutions on the boxes of the candidates."""
+    geometry = network.geometry
+    if geometry is None:
+        return
+    seconds = 0.0
+
+    def run(box: Array) -> Array:
+        nonlocal seconds
+        began = time.perf_counter()
+        output: Array = _run(network, np.ascontiguousarray(box)[np.newaxis])[0]
+        seconds += time.perf_counter() - began
+        return output
+
+    probability = predict_exact(
+        run,
+        rounded_hu(hu),
+        geometry,
+        max_voxels=max_voxels,
+        candidates=candidates,
+        progress=progress,
+    )
+    yield np.arange(len(hu)), probability, seconds
 
 
 def _check_hu(volume: Volume) -> None:
@@ -150,6 +214,18 @@ def _check_hu(volume: Volume) -> None:
         )
 
 
+def _check_spacing(network: Network, spacing_mm: tuple[float, float, float]) -> None:
+    if not network.input_spec.takes_spacing(spacing_mm):
+        needs = " x ".join(f"{n:g}" for n in network.input_spec.spacing_mm or ())
+        has = " x ".join(f"{n:.4g}" for n in spacing_mm)
+        raise GeometryError(
+            "MODEL_SPACING",
+            f"The network was trained on voxels of {needs} mm (z, y, x), "
+            f"{SPACING_TOLERANCE:.0%} more or less. Received: {has} mm.",
+            hint="Resample the scan to that spacing first, or take another model.",
+        )
+
+
 def _check_size(network: Network, shape_zyx: tuple[int, ...]) -> None:
     multiples = network.input_spec.multiple_zyx[1:]
     padded = tuple(n + -n % m for n, m in zip(shape_zyx[1:], multiples, strict=True))
@@ -165,22 +241,15 @@ def _check_size(network: Network, shape_zyx: tuple[int, ...]) -> None:
         )
 
 
-def _rounded(hu: Array) -> npt.NDArray[np.int16]:
-    if hu.dtype == np.int16:
-        return hu
-    limits = np.iinfo(np.int16)
-    return np.clip(np.rint(hu), limits.min, limits.max).astype(np.int16)
-
-
 def _run(network: Network, stack: Array) -> Array:
     try:
         output = network.run(stack)
     except tf.errors.ResourceExhaustedError as error:
         raise ResourceError(
             "MEMORY",
-            f"A batch of {len(stack)} slices of {stack.shape[1:3]} does not fit in the "
-            "memory of the device.",
-            hint="Lower batch_slices, or run on the CPU.",
+            f"An input of shape {stack.shape} does not fit in the memory of the "
+            "device.",
+            hint="Lower batch_slices or max_voxels, or run on the CPU.",
         ) from error
     except tf.errors.InvalidArgumentError as error:
         raise ModelError(

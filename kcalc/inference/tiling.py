@@ -17,69 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.preparation import Sizes, ValidGeometry
 
-Sizes = tuple[int, int, int]
+MAX_VOXELS = 3_200_000
+"""Largest input of one run by default: a little more than the training patch."""
+
 Run = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class ValidGeometry:
-    """How the output of a network of valid convolutions lies in its input.
-
-    All are (z, y, x) in voxels. Output voxel 0 of an input is the input's voxel
-    ``before_zyx``.
-
-    Args:
-        before_zyx: What the network takes off at the low end.
-        after_zyx: What it takes off at the high end.
-        stride_zyx: Total stride: inputs that begin on multiples of it give the same
-            values for the same voxels.
-        smallest_zyx: Smallest input; larger ones are larger by multiples of the stride.
-
-    Raises:
-        ValueError: A number is negative, a stride is below 1, or the smallest input
-            gives no output.
-    """
-
-    before_zyx: Sizes
-    after_zyx: Sizes
-    stride_zyx: Sizes
-    smallest_zyx: Sizes
-
-    def __post_init__(self) -> None:
-        if (
-            min(*self.before_zyx, *self.after_zyx) < 0
-            or min(self.stride_zyx) < 1
-            or min(self.smallest_output_zyx) < 1
-        ):
-            raise ValueError(
-                "A network of valid convolutions takes off at least 0 voxels, has "
-                "strides of at least 1 and gives at least one voxel of its smallest "
-                f"input. Received: {self}"
-            )
-
-    @property
-    def lost_zyx(self) -> Sizes:
-        """By how much an output is smaller than its input."""
-        return _sum(self.before_zyx, self.after_zyx)
-
-    @property
-    def smallest_output_zyx(self) -> Sizes:
-        """Size of the smallest output."""
-        z, y, x = (
-            n - lost for n, lost in zip(self.smallest_zyx, self.lost_zyx, strict=True)
-        )
-        return (z, y, x)
-
-    def output_at_least(self, size_zyx: Sizes) -> Sizes:
-        """Return the smallest possible output of at least a size."""
-        z, y, x = (
-            least + max(0, -(-(n - least) // stride)) * stride
-            for n, least, stride in zip(
-                size_zyx, self.smallest_output_zyx, self.stride_zyx, strict=True
-            )
-        )
-        return (z, y, x)
 
 
 @dataclass(frozen=True)
@@ -140,8 +83,9 @@ def predict_exact(
     hu: npt.NDArray[Any],
     geometry: ValidGeometry,
     *,
-    max_voxels: int,
+    max_voxels: int = MAX_VOXELS,
     candidate_hu: float = AGATSTON_THRESHOLD_HU,
+    candidates: npt.NDArray[np.bool_] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return probabilities at the candidate voxels, as one run over the volume gives.
@@ -156,17 +100,20 @@ def predict_exact(
         geometry: Of the network.
         max_voxels: Largest input of one run, in voxels; memory grows with it.
         candidate_hu: Voxels below it are no candidates.
+        candidates: bool (z, y, x), the voxels to answer for; None for those of at least
+            ``candidate_hu``.
         progress: Called with (tiles done, tiles to do) after each.
 
     Returns:
-        float32 (z, y, x): probabilities where ``hu >= candidate_hu``, else 0.
+        float32 (z, y, x): probabilities at the candidates, else 0.
 
     Raises:
         ValueError: ``hu`` has no voxel or another rank, ``max_voxels`` is too small, or
             ``run`` gives another size than the geometry says.
     """
     _check_volume(hu)
-    candidates = hu >= candidate_hu
+    if candidates is None:
+        candidates = hu >= candidate_hu
     probabilities = np.zeros(hu.shape, np.float32)
     tiles = exact_tiles(candidates, geometry, max_voxels)
     for done, tile in enumerate(tiles, start=1):
@@ -275,21 +222,34 @@ def _cheapest_step(
 
     def cost(step: Sizes) -> tuple[int, int]:
         """Voxels of all inputs, and of one."""
-        one = int(np.prod(_sum(geometry.output_at_least(step), geometry.lost_zyx)))
+        one = _input_voxels(step, geometry)
         parts = [-(-n // width) for n, width in zip(extent, step, strict=True)]
         return one * int(np.prod(parts)), one
 
-    least = cost(geometry.stride_zyx)[1]
-    if max_voxels < least:
-        raise ValueError(
-            f"max_voxels must be at least {least}, the input of the smallest tile on "
-            f"the network's stride. Received: max_voxels={max_voxels}"
-        )
+    check_max_voxels(max_voxels, geometry)
     steps = itertools.product(choices(0), choices(1), choices(2))
     return min(
         (step for step in steps if cost(step)[1] <= max_voxels),
         key=lambda step: cost(step)[0],
     )
+
+
+def check_max_voxels(max_voxels: int, geometry: ValidGeometry) -> None:
+    """Refuse a bound on the input that no tile keeps.
+
+    Raises:
+        ValueError: ``max_voxels`` is below the input of the smallest tile.
+    """
+    least = _input_voxels(geometry.stride_zyx, geometry)
+    if max_voxels < least:
+        raise ValueError(
+            f"max_voxels must be at least {least}, the input of the smallest tile on "
+            f"the network's stride. Received: max_voxels={max_voxels}"
+        )
+
+
+def _input_voxels(size: Sizes, geometry: ValidGeometry) -> int:
+    return int(np.prod(_sum(geometry.output_at_least(size), geometry.lost_zyx)))
 
 
 def _on_stride(

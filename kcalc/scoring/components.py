@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kcalc.hounsfield import reaches
 from kcalc.scoring.rules import ScoringRule
 
 IntArray = npt.NDArray[np.int64]
@@ -129,9 +130,7 @@ def reaches_threshold(values_hu: FloatArray, rule: ScoringRule) -> BoolArray:
     """Return which values a rule takes for calcium."""
     if rule.threshold_hu is None:
         return np.ones(values_hu.shape, dtype=np.bool_)
-    if rule.threshold_comparison == ">=":
-        return values_hu >= rule.threshold_hu
-    return values_hu > rule.threshold_hu
+    return np.asarray(reaches(values_hu, rule.threshold_hu, rule.threshold_comparison))
 
 
 def _join_neighbours(

@@ -12,10 +12,9 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from kcalc.errors import UnfitError
-from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
+from kcalc.hounsfield import AGATSTON_THRESHOLD_HU, Comparison
 from kcalc.scoring.rule_words import rule_in_words
 
-Comparison = Literal[">=", ">"]
 Connectivity = Literal[1, 4, 8, 6, 26, "label"]
 
 AGATSTON_BINS: tuple[tuple[float, int], ...] = (

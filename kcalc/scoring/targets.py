@@ -13,6 +13,10 @@ from types import MappingProxyType
 
 from kcalc.scoring.rules import ScoringRule
 
+CORONARY_TASK = "coronary_calcium"
+CAROTID_TASK = "intracranial_carotid_calcium"
+"""What a network finds, by which a model and a target are matched."""
+
 AORTIC_VALVE_CUT_OFFS: Mapping[str, float] = MappingProxyType(
     {"female": 1200.0, "male": 2000.0}
 )
@@ -45,6 +49,7 @@ class Target:
         has_agatston: Whether an Agatston score is given.
         rule: Its own rule, None where the user chooses.
         note: What to know about the number.
+        task: What a network must find for it; None where no network does.
     """
 
     name: str
@@ -54,10 +59,11 @@ class Target:
     has_agatston: bool = True
     rule: ScoringRule | None = None
     note: str = ""
+    task: str | None = None
 
 
 _TARGETS = (
-    Target("coronary", "Coronary artery calcium", has_classes=True),
+    Target("coronary", "Coronary artery calcium", has_classes=True, task=CORONARY_TASK),
     Target(
         "coronary-ordinal",
         "Coronary artery calcium with ordinal score",
@@ -67,6 +73,7 @@ _TARGETS = (
             "artery's grade is the calcified share of its segmented length, after the "
             "visual score of Shemesh 2010, doi 10.1148/radiol.10100383."
         ),
+        task=CORONARY_TASK,
     ),
     Target(
         "aortic-valve",
@@ -89,6 +96,7 @@ _TARGETS = (
         has_agatston=False,
         rule=ICAC_RULE,
         note="Volume alone, of voxels above 130 HU; it has no weights and no classes.",
+        task=CAROTID_TASK,
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
-from kcalc.artifact import find_model
+from kcalc.artifact import SHIPPED_MODELS
 from kcalc.errors import UsageError
 from kcalc.report import (
     lesion_pictures,
@@ -27,7 +27,6 @@ from kcalc.report import (
 )
 from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
 from kcalc.scoring.mass import check_calibration
-from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Volume
 from kcalc.workflow.all_rules import (
     DEFAULT_RULE,
@@ -49,12 +48,12 @@ from kcalc.workflow.grid import (
     scored_volume,
 )
 from kcalc.workflow.masks import (
-    FoundMask,
     read_given_mask,
     read_vessels,
     restricted_to,
     with_nearest_vessels,
 )
+from kcalc.workflow.network import Progress, find_calcium
 from kcalc.workflow.options import ScoreOptions, rule_for_beam
 
 if TYPE_CHECKING:
@@ -62,8 +61,6 @@ if TYPE_CHECKING:
 
     from kcalc.inference import Network
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done, steps to do (0 where unknown)."""
 
 SCORE_FILE = "score.json"
 LESIONS_FILE = "lesions.csv"
@@ -150,8 +147,8 @@ def score_scan(
     Args:
         input_path: Folder or file of a DICOM series, or a NIfTI file in HU.
         output_directory: New, empty, or an unchanged former result, which is replaced.
-        model: What :func:`kcalc.inference.open_network` takes; None for the shipped
-            model.
+        model: What :func:`kcalc.inference.open_network` takes, made for the target;
+            None for the shipped one.
         mask_path: Mask on the scan's grid in any format of
             :func:`kcalc.io.read_labels`; then no network is used and no TensorFlow
             loaded. Vessels that it names give totals by vessel; a NIfTI mask names
@@ -183,6 +180,7 @@ def score_scan(
         InputError: The scan or the mask is refused.
         UnfitError: ``KVP_UNKNOWN``, the tube voltage is neither stated nor given, or
             ``KVP_RANGE``, it has no adapted thresholds.
+        GeometryError: ``MODEL_SPACING``, the model needs another spacing.
         ModelError: The model is missing, damaged or for another task.
         ResourceError: The output folder cannot be written, or holds something else.
         ValueError: An argument breaks these rules, such as an unknown rule.
@@ -227,7 +225,7 @@ def score_scan(
         calibration = calibration_of(volume, mass_calibration, options)
         percentiles = read_percentiles(options)
         if mask_path is None:
-            found = _find_calcium(model, seen, report)
+            found = find_calcium(model, target, seen, report)
             mask = on_scored_grid(found.mask, seen, volume)
             found = replace(found, mask=mask)
         else:
@@ -326,11 +324,17 @@ def _refuse_contradictions(
         )
     if mass_calibration != "population":
         check_calibration(mass_calibration)
-    if not mask and not target.has_classes:
+    if not mask and target.task is None:
         raise UsageError(
             "OPTIONS",
             f"no network finds the target {target.name}; give a mask of it (mask_path, "
             "--mask).",
+        )
+    if not mask and not model and target.task not in SHIPPED_MODELS:
+        raise UsageError(
+            "OPTIONS",
+            f"no model that finds the target {target.name} is shipped; give one "
+            "(model, --model) or a mask (mask_path, --mask).",
         )
     if dicom and not target.has_classes:
         raise UsageError(
@@ -352,45 +356,3 @@ def _refuse_contradictions(
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Report no progress."""
-
-
-def _find_calcium(
-    model: Network | keras.Model | str | os.PathLike[str] | None,
-    volume: Volume,
-    report: Progress,
-) -> FoundMask:
-    report("Loading the network", 0, 0)
-    if model is None or isinstance(model, str | os.PathLike):
-        # A wrong name is told before TensorFlow starts, which takes seconds.
-        model = find_model(model)
-    with without_start_up_lines():
-        from kcalc.inference import Network, open_network, predict
-
-        network = model if isinstance(model, Network) else open_network(model)
-    prediction = predict(
-        network,
-        volume,
-        progress=lambda done, total: report("Finding calcium, slice", done, total),
-    )
-    facts: dict[str, Any] = {
-        "name": "unnamed",
-        "version": 0,
-        "threshold": network.threshold,
-        "candidate_hu": network.candidate_hu,
-        "num_slices_run": prediction.num_slices_run,
-    }
-    if network.manifest is not None:
-        manifest = network.manifest
-        facts |= {
-            "name": manifest.name,
-            "version": manifest.version,
-            "task": manifest.task,
-            "trained_on": manifest.trained_on,
-            "files_sha256": dict(sorted(manifest.files.items())),
-        }
-    return FoundMask(
-        prediction.mask.astype(np.uint8),
-        facts,
-        packages=("numpy", "scipy", "tensorflow", "keras"),
-        seconds_network=prediction.seconds_network,
-    )
