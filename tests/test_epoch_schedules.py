@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,8 @@ from kcalc.training import (
     fit,
     recipe_to_dict,
 )
-from kcalc.training.callbacks import EpochEnd, ScheduledValues
-from kcalc.training.objective import scheduled_variable
+from kcalc.training.keeper import Keeper
+from kcalc.training.objective import scheduled_variable, set_scheduled
 from kcalc.training.schedules import stepped_sgd
 
 
@@ -71,26 +72,27 @@ class _Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kill_in: int | None = None):
         self.values: dict[int, tuple[float, ...]] = {}
-        whole = EpochEnd.on_epoch_end
+        self.objective = build_objective()
+        whole = Keeper.after_epoch
 
-        def noted(callback: EpochEnd, epoch: int, logs: object = None) -> None:
+        def noted(keeper: Keeper, scheduled: Mapping[str, float]) -> None:
+            epoch = keeper.state["epoch"]
             if epoch == kill_in:
                 raise KeyboardInterrupt
-            optimizer = callback.model.optimizer
-            losses = callback.model._compile_loss._user_loss
-            weights = callback.model._compile_loss._user_loss_weights
+            optimizer = keeper._model.optimizer
             self.values[epoch] = tuple(
                 round(float(value), 4)
                 for value in (
-                    losses["main"].positive_weight,
-                    weights["aux_2"],
+                    self.objective.loss.positive_weight,
+                    self.objective.auxiliary_weight,
                     optimizer.learning_rate,
                     optimizer.current_momentum,
                 )
             )
-            whole(callback, epoch, logs)
+            assert set(scheduled) == {"positive_weight", "auxiliary_weight"}
+            whole(keeper, scheduled)
 
-        monkeypatch.setattr(EpochEnd, "on_epoch_end", noted)
+        monkeypatch.setattr(Keeper, "after_epoch", noted)
 
 
 # At the end of an epoch the optimiser's values are those of the next step.
@@ -102,23 +104,38 @@ EXPECTED = {
 }
 
 
+def seen_by(recipe: Recipe, seen: _Seen) -> Recipe:
+    """The recipe with an objective whose variables are watched, of the same name."""
+
+    def build_objective() -> DeepSupervision:
+        return seen.objective
+
+    build_objective.__qualname__ = "build_objective"
+    return replace(recipe, build_loss=build_objective)
+
+
 def test_fit_sets_every_value_in_its_epoch_and_goes_on_so_after_a_kill(
     store: CaseStore, tmp_path: Path
 ) -> None:
     recipe = scheduled_recipe()
     with pytest.MonkeyPatch.context() as patch:
         seen = _Seen(patch)
-        whole = fit(recipe, store=store, out=tmp_path / "whole", seed=2)
+        whole = fit(seen_by(recipe, seen), store=store, out=tmp_path / "whole", seed=2)
         assert seen.values == EXPECTED
+    rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
+    assert rows[0].endswith(",positive_weight,auxiliary_weight")
+    assert rows[1].split(",")[-2:] == ["50.0", "1.0"]
     for epoch in (1, 3):
         out = tmp_path / f"killed{epoch}"
         with pytest.MonkeyPatch.context() as patch:
-            _Seen(patch, kill_in=epoch)
+            killed = seen_by(recipe, _Seen(patch, kill_in=epoch))
             with pytest.raises(KeyboardInterrupt):
-                fit(recipe, store=store, out=out, seed=2)
+                fit(killed, store=store, out=out, seed=2)
         with pytest.MonkeyPatch.context() as patch:
             seen = _Seen(patch)
-            resumed = fit(recipe, store=store, out=out, seed=2, resume=True)
+            resumed = fit(
+                seen_by(recipe, seen), store=store, out=out, seed=2, resume=True
+            )
             assert seen.values == {n: EXPECTED[n] for n in range(epoch, 4)}
         assert resumed.last == whole.last and resumed.best == whole.best
         for one, other in zip(values(whole.model), values(resumed.model), strict=True):
@@ -180,11 +197,12 @@ def test_steps_of_a_change_are_its_epochs() -> None:
 
 
 def test_scheduled_values_need_no_history() -> None:
-    variable = keras.Variable(-1.0)
-    callback = ScheduledValues([(variable, LinearChange(1.0, 0.0, 10))])
+    objective = build_objective()
+    schedules = {"auxiliary_weight": LinearChange(1.0, 0.0, 10)}
     for epoch, expected in ((7, 0.3), (2, 0.8), (40, 0.0)):
-        callback.on_epoch_begin(epoch)
-        assert float(variable) == pytest.approx(expected)
+        values = set_scheduled(objective, schedules, epoch)
+        assert values == {"auxiliary_weight": pytest.approx(expected)}
+        assert float(objective.auxiliary_weight) == pytest.approx(expected)
 
 
 def test_a_schedule_of_no_variable_is_refused(store: CaseStore, tmp_path: Path) -> None:
@@ -214,6 +232,5 @@ def test_impossible_schedules_are_refused(make, text: str) -> None:
 def test_a_mirrored_variable_is_set() -> None:
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         loss = MaskedBinaryCrossentropy(1000.0)
-    schedule = StepChange(5.0, 1.0, 1)
-    ScheduledValues([(loss.positive_weight, schedule)]).on_epoch_begin(1)
+    set_scheduled(loss, {"positive_weight": StepChange(5.0, 1.0, 1)}, epoch=1)
     assert loss.get_config()["positive_weight"] == 1.0

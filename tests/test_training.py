@@ -29,10 +29,16 @@ from kcalc.training import (
     recipe_to_dict,
     smoke_recipe,
 )
-from kcalc.training.callbacks import EpochEnd, averaged_weights, pooled_validation
-from kcalc.training.checkpoint import LAST, load_checkpoint, save_checkpoint
+from kcalc.training.checkpoint import (
+    LAST,
+    load_checkpoint,
+    read_state,
+    save_checkpoint,
+)
+from kcalc.training.keeper import Keeper
 from kcalc.training.schedules import cosine_adam, momentum_sgd
 from kcalc.training.strategy import training_strategy
+from kcalc.training.validation import averaged_weights, pooled_validation
 
 SPEC = InputSpec(window_hu=(-200.0, 800.0), stack=3)
 ADAM = OptimizerConfig(learning_rate=0.01, warmup_steps=2, ema_momentum=0.5)
@@ -109,8 +115,10 @@ def test_a_run_leaves_record_log_checkpoint_and_weights_and_nothing_else(finishe
     out, _ = finished
     assert sorted(file.name for file in out.iterdir()) == [
         "best.weights.h5",
+        "curve.png",
         "last.checkpoint.h5",
         "log.csv",
+        "log.jsonl",
         "run.json",
     ]
 
@@ -132,6 +140,10 @@ def test_the_log_has_a_row_an_epoch(finished):
     lines = (finished[0] / "log.csv").read_text().splitlines()
     assert lines[0].split(",")[:4] == ["epoch", "loss", "learning_rate", "val_loss"]
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
+    text = (finished[0] / "log.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert rows[-1] == finished[1].last
+    assert len(rows) == 3
 
 
 def test_the_result_has_the_weights_of_the_best_epoch(finished):
@@ -153,20 +165,29 @@ def test_the_same_seed_gives_the_same_run(finished, store, tmp_path):
     assert other.last != finished[1].last
 
 
+@pytest.mark.parametrize("saved_within", [False, True])
 def test_a_run_killed_in_an_epoch_resumes_to_the_same_end(
-    finished, store, tmp_path, monkeypatch
+    finished, store, tmp_path, monkeypatch, saved_within
 ):
-    whole = EpochEnd.on_epoch_end
+    whole = Keeper.after_step
 
-    def killed(self: EpochEnd, epoch: int, logs: object = None) -> None:
-        if epoch == 1:
-            raise KeyboardInterrupt
-        whole(self, epoch, logs)
+    def killed(self: Keeper, loss: float) -> None:
+        whole(self, loss)
+        if self.state["epoch"] == 1:  # after the first step of the second epoch
+            raise RuntimeError("killed")
 
-    monkeypatch.setattr(EpochEnd, "on_epoch_end", killed)
-    with pytest.raises(KeyboardInterrupt):
-        fit(make_recipe(), store=store, out=tmp_path, seed=4)
-    monkeypatch.setattr(EpochEnd, "on_epoch_end", whole)
+    monkeypatch.setattr(Keeper, "after_step", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(
+            make_recipe(),
+            store=store,
+            out=tmp_path,
+            seed=4,
+            checkpoint_minutes=0.0 if saved_within else 10.0,
+        )
+    position = read_state(tmp_path / LAST)
+    assert (position["epoch"], position["step"]) == (1, 1 if saved_within else 0)
+    monkeypatch.setattr(Keeper, "after_step", whole)
     resumed = fit(make_recipe(), store=store, out=tmp_path, seed=4, resume=True)
     assert resumed.last == finished[1].last and resumed.best == finished[1].best
     assert (tmp_path / "log.csv").read_text() == (finished[0] / "log.csv").read_text()
@@ -244,7 +265,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_epoch_and_step(
         return keras.optimizers.SGD(Broken())
 
     recipe = make_recipe(build_optimizer=diverging)
-    with pytest.raises(KcalcError, match=r"TRAIN_NONFINITE.*nan in epoch 2, step 2"):
+    with pytest.raises(KcalcError, match=r"epoch 2, step 2: samples 6 to 7 of"):
         fit(recipe, store=store, out=tmp_path)
     model = build_model()
     model.compile(diverging(), build_loss())
@@ -261,7 +282,7 @@ def test_a_batch_that_two_devices_cannot_share_is_refused(store, tmp_path, monke
         "kcalc.training.loop.training_strategy", lambda devices: TwoDevices()
     )
     recipe = make_recipe(training=TrainingConfig(1, 2, batch_size=3))
-    with pytest.raises(ValueError, match="batch_size=3, 2 devices"):
+    with pytest.raises(ValueError, match="batch_size=3, 2 devices, micro_batches=1"):
         fit(recipe, store=store, out=tmp_path)
 
 

@@ -11,8 +11,8 @@ import keras
 class DeepSupervision:
     """One loss on every output of a network, the auxiliary ones with a weight.
 
-    ``L_total = L_main + a * sum_k L_k``; ``a`` is a variable that a schedule can lower
-    (:class:`kcalc.training.callbacks.ScheduledValues`). Give it to ``fit`` as a
+    ``L_total = L_main + a * sum_k L_k``; ``a`` is a variable that a recipe's
+    ``schedules`` can lower (:class:`kcalc.training.Recipe`). Give it to ``fit`` as a
     recipe's loss, or to Keras as
     ``model.compile(optimizer, loss=d.losses, loss_weights=d.loss_weights)`` with labels
     ``d.targets(label)``.

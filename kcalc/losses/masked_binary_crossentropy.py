@@ -85,8 +85,8 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):  # type: ignore[misc]
     """Cross-entropy over the voxels whose label is not 255.
 
     See :func:`masked_binary_crossentropy` for the formula and the values at the edges.
-    The weight of calcium is a variable, so that a schedule can change it between steps
-    (:class:`kcalc.training.callbacks.ScheduledValues`). It is not part of a model's
+    The weight of calcium is a variable, so that a recipe's ``schedules`` can change it
+    between epochs (:class:`kcalc.training.Recipe`). It is not part of a model's
     weights: a schedule sets it anew when a run resumes.
 
     Args:

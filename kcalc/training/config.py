@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from kcalc.losses import DeepSupervision
 
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_BEST_BY = ("val_f1", "val_loss")
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -64,18 +67,39 @@ class TrainingConfig:
         epochs: Epochs; each ends with validation and a checkpoint.
         steps_per_epoch: Optimiser steps an epoch.
         batch_size: Samples a step over all replicas together.
+        micro_batches: Parts in which a replica computes its share of a batch, one
+            after the other: the gradients add up, the memory does not.
+        precision: Keras dtype policy of the layers: ``"float32"``,
+            ``"mixed_bfloat16"``, or ``"mixed_float16"`` (GPU; the loss is scaled).
+        xla: Compile the network with XLA (one GPU); measure whether it helps.
+        best_by: Which epoch is the best: ``"val_f1"``, the highest, or ``"val_loss"``,
+            the lowest.
+        patience: Epochs without a better one after which the run ends; None for never.
     """
 
     epochs: int
     steps_per_epoch: int
     batch_size: int = 1
+    micro_batches: int = 1
+    precision: str = "float32"
+    xla: bool = False
+    best_by: str = "val_f1"
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         _check_positive(
             epochs=self.epochs,
             steps_per_epoch=self.steps_per_epoch,
             batch_size=self.batch_size,
+            micro_batches=self.micro_batches,
+            patience=1 if self.patience is None else self.patience,
         )
+        for name, allowed in (("precision", _PRECISIONS), ("best_by", _BEST_BY)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {allowed}. Received: {name}={value!r}"
+                )
 
     @property
     def total_steps(self) -> int:

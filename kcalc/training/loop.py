@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kcalc.artifact import sha256_of
 from kcalc.data.store import CaseStore
-from kcalc.errors import InputError
+from kcalc.errors import KcalcError
 from kcalc.files import writable_folder
-from kcalc.training.callbacks import (
-    EpochEnd,
-    ScheduledValues,
-    StopAtNonFiniteLoss,
-    pooled_validation,
-)
 from kcalc.training.checkpoint import (
     BEST_WEIGHTS,
     LAST,
     load_checkpoint,
     load_weights,
-    read_state,
 )
-from kcalc.training.config import Recipe, recipe_to_dict, smoke_recipe
-from kcalc.training.objective import (
-    compile_arguments,
-    main_loss,
-    main_part,
-    scheduled_variable,
-    with_targets,
+from kcalc.training.config import (
+    Recipe,
+    TrainingConfig,
+    recipe_to_dict,
+    smoke_recipe,
 )
+from kcalc.training.keeper import Keeper
+from kcalc.training.memory import enough_memory
+from kcalc.training.objective import Objective, set_scheduled
+from kcalc.training.resuming import begin_or_resume
 from kcalc.training.run_record import git_state, versions, write_json
-from kcalc.training.strategy import training_strategy
+from kcalc.training.step import TrainStep
+from kcalc.training.stopping import StoppedError, StopRequest, stop_request
+from kcalc.training.strategy import (
+    check_devices,
+    has_workers,
+    is_chief,
+    of_chief,
+    training_strategy,
+)
+from kcalc.training.validation import pooled_validation
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ class TrainingResult:
 
     Args:
         model: The network with the weights of the best epoch.
-        best: Row of the log with the highest ``val_f1``.
+        best: Row of the log that the recipe's ``best_by`` prefers.
         last: Row of the last epoch.
         weights: File of the best weights (Keras ``.weights.h5``).
         record: The run's ``run.json``.
@@ -73,13 +78,19 @@ def fit(
     smoke: bool = False,
     initial_weights: str | os.PathLike[str] | None = None,
     devices: Sequence[str] | None = None,
+    deterministic: bool = False,
+    checkpoint_minutes: float = 10.0,
 ) -> TrainingResult:
     """Train a recipe's network on a store and write the run's folder.
 
-    The folder gets ``run.json``, ``log.csv``, ``last.checkpoint.h5`` (everything that
-    resuming needs) and ``best.weights.h5``, each whole or absent, after every epoch. A
-    run that was killed goes on from its last whole epoch with ``resume=True`` and sees
-    the samples that an uninterrupted run would have seen.
+    The folder gets ``run.json``, ``log.csv``, ``log.jsonl``, ``curve.png``,
+    ``last.checkpoint.h5`` (everything that resuming needs) and ``best.weights.h5``,
+    each whole or absent. A run that was killed goes on from its last checkpoint with
+    ``resume=True`` and sees the samples that an uninterrupted run would have seen.
+    SIGTERM and Ctrl-C end it after the step, with a checkpoint.
+
+    With ``TF_CONFIG`` in the environment every worker calls this with the same
+    arguments and a folder that all see; the chief writes.
 
     Args:
         recipe: What to train.
@@ -91,99 +102,93 @@ def fit(
         initial_weights: ``.weights.h5`` to begin with, of the same network; None for
             the recipe's own initialisation.
         devices: TensorFlow devices; None for every GPU, or the CPU.
+        deterministic: Ask TensorFlow for deterministic operations, for the whole
+            process; on the CPU the same run then gives the same bits.
+        checkpoint_minutes: Time between two checkpoints within an epoch.
 
     Returns:
         The trained network, with the best epoch's weights, and the figures.
 
     Raises:
-        ValueError: The batch cannot be divided by the number of devices, or a schedule
-            is of no variable of the loss.
+        ValueError: A schedule is of no variable of the loss.
+        UsageError: The devices cannot train this configuration (``BATCH``,
+            ``PRECISION``, ``XLA``).
         InputError: The folder has a run already and ``resume`` is False
             (``RUN_EXISTS``), it was made with another recipe, store or seed
             (``RUN_DIFFERS``), or the store lacks a split.
-        KcalcError: A loss or a weight is not finite (``TRAIN_NONFINITE``).
-        ResourceError: The folder cannot be written.
+        KcalcError: A loss, gradient, weight or figure is not finite
+            (``TRAIN_NONFINITE``); the last checkpoint is from before.
+        StoppedError: A signal asked to stop; the run is saved.
+        ResourceError: The folder cannot be written (``WRITE_FAILED``), or a step does
+            not fit in memory (``MEMORY``).
     """
     folder = writable_folder(out)
     if not isinstance(store, CaseStore):
         store = CaseStore(store)
     if smoke:
         recipe = smoke_recipe(recipe)
-    record = {
+    identity = {
         "recipe": recipe_to_dict(recipe),
         "seed": seed,
         "store_fingerprint": store.fingerprint(),
+        "deterministic": deterministic,
         "initial_weights_sha256": None
         if initial_weights is None
         else sha256_of(Path(initial_weights)),
     }
     checkpoint = folder / LAST
-    state = _begin_or_resume(checkpoint, record, resume)
-
-    strategy = training_strategy(devices)
-    replicas = strategy.num_replicas_in_sync
+    state = begin_or_resume(checkpoint, identity, resume)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     training = recipe.training
-    if training.batch_size % replicas:
-        raise ValueError(
-            "batch_size must be a multiple of the number of devices. "
-            f"Received: batch_size={training.batch_size}, {replicas} devices"
+    strategy = training_strategy(devices)
+    check_devices(training, strategy)
+    with stop_request() as request:
+        keras.utils.set_random_seed(seed)
+        with strategy.scope(), _precision(training.precision):
+            model = recipe.build_model()
+            if initial_weights is not None:
+                load_weights(initial_weights, model, of=recipe.name)
+            objective = recipe.build_loss()
+            model.compile(recipe.build_optimizer(), jit_compile=False)
+            model.optimizer.build(model.trainable_variables)
+        if state["epoch"] or state["step"]:
+            load_checkpoint(checkpoint, model)
+            log.info(
+                "resumed in epoch %d after step %d", state["epoch"] + 1, state["step"]
+            )
+        validate = pooled_validation(
+            recipe.data.validation(store, input_spec=recipe.input_spec, seed=seed),
+            objective,
+            recipe.threshold,
         )
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = recipe.build_model()
-        if initial_weights is not None:
-            load_weights(initial_weights, model, of=recipe.name)
-        objective = recipe.build_loss()
-        model.compile(
-            recipe.build_optimizer(), **compile_arguments(objective), jit_compile=False
+        keeper = Keeper(
+            folder,
+            model,
+            lambda model: _agreed(strategy, validate(model)),
+            state,
+            training,
+            checkpoint_seconds=60.0 * checkpoint_minutes,
+            writes=is_chief(strategy),
         )
-        model.optimizer.build(model.trainable_variables)
-    if state["epoch"]:
-        load_checkpoint(checkpoint, model)
-        log.info("resumed after epoch %d", state["epoch"])
-
-    validation = recipe.data.validation(store, input_spec=recipe.input_spec, seed=seed)
-    scheduled = ScheduledValues(
-        (scheduled_variable(objective, name), schedule)
-        for name, schedule in recipe.schedules.items()
-    )
-    epoch_end = EpochEnd(
-        folder,
-        pooled_validation(
-            main_part(validation, objective), main_loss(objective), recipe.threshold
-        ),
-        state,
-        training.epochs,
-    )
-    record |= {
-        "versions": versions(),
-        "git": git_state(),
-        "devices": list(strategy.extended.worker_devices),
-        "parameters": model.count_params(),
-        "finished": False,
-    }
-    write_json(folder / "run.json", record)
-    began = time.monotonic()
-    if state["epoch"] < training.epochs:
-        per_epoch = training.steps_per_epoch * training.batch_size
-        samples = recipe.data.training(
-            store,
-            input_spec=recipe.input_spec,
-            batch_size=training.batch_size,
-            seed=seed,
-            start=state["epoch"] * per_epoch,
-            stop=training.epochs * per_epoch,
+        record = {
+            **identity,
+            "versions": versions(),
+            "git": git_state(),
+            "devices": list(strategy.extended.worker_devices),
+            "parameters": model.count_params(),
+            "finished": False,
+        }
+        if is_chief(strategy):
+            write_json(folder / "run.json", record)
+        keeper.catch_up()
+        began = time.monotonic()
+        step = TrainStep(
+            model, objective, strategy, training.micro_batches, training.xla
         )
-        model.fit(
-            with_targets(samples, objective),
-            epochs=training.epochs,
-            initial_epoch=state["epoch"],
-            steps_per_epoch=training.steps_per_epoch,
-            shuffle=False,
-            callbacks=[scheduled, StopAtNonFiniteLoss(), epoch_end],
-            verbose=1 if sys.stdout.isatty() else 0,
-        )
+        _train(step, keeper, recipe, store, seed, objective, strategy, request)
     weights = folder / BEST_WEIGHTS
+    of_chief(strategy, [0.0])  # which has written the weights now
     keras.Model(model.inputs, model.outputs).load_weights(weights)
     best, last = state["best"], state["history"][-1]
     record |= {
@@ -192,42 +197,92 @@ def fit(
         "best": best,
         "last": last,
     }
-    write_json(folder / "run.json", record)
+    if is_chief(strategy):
+        write_json(folder / "run.json", record)
     return TrainingResult(model, best, last, weights, folder / "run.json")
 
 
-def _begin_or_resume(
-    checkpoint: Path, record: dict[str, Any], resume: bool
-) -> dict[str, Any]:
-    """Return the state to go on from, or a fresh one."""
-    if not checkpoint.exists():
-        return {"epoch": 0, "history": [], "best": None, "identity": record.copy()}
-    if not resume:
-        raise InputError(
-            "RUN_EXISTS",
-            "The folder of a new run must not hold another run's checkpoint.",
-            path=checkpoint,
-            hint="Pass --resume to go on, or another --out.",
-        )
-    state = read_state(checkpoint)
-    differing = list(_differences(state["identity"], record))
-    if differing:
-        raise InputError(
-            "RUN_DIFFERS",
-            "A run resumes only with its own recipe, store and seed. Different: "
-            f"{'; '.join(differing)}.",
-            path=checkpoint,
-            hint="Restore them, or begin anew with another --out.",
-        )
-    return state
+def _train(
+    step: TrainStep,
+    keeper: Keeper,
+    recipe: Recipe,
+    store: CaseStore,
+    seed: int,
+    objective: Objective,
+    strategy: tf.distribute.Strategy,
+    request: StopRequest,
+) -> None:
+    """Go on until the epochs are done, patience ends or a signal asks to stop."""
+    state, training = keeper.state, recipe.training
+    if _ended(state, training):
+        return
+    first = state["epoch"] * training.steps_per_epoch + state["step"]
+    samples = recipe.data.training(
+        store,
+        input_spec=recipe.input_spec,
+        batch_size=training.batch_size,
+        seed=seed,
+        start=first * training.batch_size,
+        stop=training.total_steps * training.batch_size,
+    )
+    source = iter(strategy.experimental_distribute_dataset(samples))
+    with enough_memory(step.model, samples, strategy, training.micro_batches):
+        while not _ended(state, training):
+            scheduled = set_scheduled(objective, recipe.schedules, state["epoch"])
+            while state["step"] < training.steps_per_epoch:
+                with _naming_batch(state, training):
+                    loss, asked = step(next(source), request.came)
+                    keeper.after_step(loss)
+                if asked or (request.came and not has_workers(strategy)):
+                    keeper.save()
+                    raise StoppedError(
+                        request.exit_code, state["epoch"] + 1, state["step"]
+                    )
+            keeper.after_epoch(scheduled)
 
 
-def _differences(saved: Any, now: Any, where: str = "") -> Sequence[str]:
-    """Return where two plain values differ, as ``key: saved -> now``."""
-    if isinstance(saved, dict) and isinstance(now, dict):
-        found: list[str] = []
-        for key in sorted(saved.keys() | now.keys()):
-            inner = f"{where}.{key}" if where else str(key)
-            found += _differences(saved.get(key), now.get(key), inner)
-        return found
-    return [] if saved == now else [f"{where}: {saved!r} -> {now!r}"]
+def _ended(state: Mapping[str, Any], training: TrainingConfig) -> bool:
+    if state["epoch"] >= training.epochs:
+        return True
+    if training.patience is None or state["best"] is None:
+        return False
+    return bool(state["epoch"] - state["best"]["epoch"] >= training.patience)
+
+
+@contextmanager
+def _naming_batch(state: Mapping[str, Any], training: TrainingConfig) -> Iterator[None]:
+    """Add the batch to an error: its samples are drawn from (seed, number) alone."""
+    epoch, step = state["epoch"], state["step"]
+    try:
+        yield
+    except KcalcError as error:
+        if error.code != "TRAIN_NONFINITE":
+            raise
+        first = (epoch * training.steps_per_epoch + step) * training.batch_size
+        raise KcalcError(
+            error.code,
+            f"{error.rule} They are not in epoch {epoch + 1}, step {step + 1}: samples "
+            f"{first} to {first + training.batch_size - 1} of the training split.",
+            path=error.path,
+            hint="The last checkpoint is finite; lower the learning rate or clip the "
+            "gradient, as a new recipe.",
+        ) from error
+
+
+def _agreed(
+    strategy: tf.distribute.Strategy, figures: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the chief's figures, so that all workers decide alike."""
+    values = of_chief(strategy, list(figures.values()))
+    return dict(zip(figures, values, strict=True))
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Build layers under a Keras dtype policy."""
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)

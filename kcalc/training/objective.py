@@ -9,15 +9,34 @@ import keras
 import tensorflow as tf
 
 from kcalc.losses import DeepSupervision
+from kcalc.training.epoch_schedules import EpochSchedule
 
 Objective: TypeAlias = "keras.losses.Loss | DeepSupervision"
 
 
-def compile_arguments(objective: Objective) -> dict[str, Any]:
-    """Return the loss and its weights as ``model.compile`` takes them."""
-    if isinstance(objective, DeepSupervision):
-        return {"loss": objective.losses, "loss_weights": objective.loss_weights}
-    return {"loss": objective}
+def sample_values(objective: Objective, label: Any, outputs: Any) -> Any:
+    """Return the objective of each sample, float32 (batch,), weights included.
+
+    Args:
+        objective: One loss, or one on every output with the outputs' weights.
+        label: (batch, ..., channel) as large as the network's input.
+        outputs: What the network gives: a tensor, or a mapping with ``main``.
+    """
+    if not isinstance(objective, DeepSupervision):
+        return _per_sample(objective, label, main_output(outputs))
+    weights = objective.loss_weights
+    return tf.add_n(
+        [
+            tf.convert_to_tensor(weights[name])
+            * _per_sample(objective.loss, target, outputs[name])
+            for name, target in objective.targets(label).items()
+        ]
+    )
+
+
+def adds_samples(objective: Objective) -> bool:
+    """Return whether a batch counts by its sum (``reduction="sum"``), not its mean."""
+    return bool(main_loss(objective).reduction == "sum")
 
 
 def main_loss(objective: Objective) -> keras.losses.Loss:
@@ -25,21 +44,22 @@ def main_loss(objective: Objective) -> keras.losses.Loss:
     return objective.loss if isinstance(objective, DeepSupervision) else objective
 
 
-def with_targets(dataset: tf.data.Dataset, objective: Objective) -> tf.data.Dataset:
-    """Return batches of (image, label) with the label of each output."""
-    if not isinstance(objective, DeepSupervision):
-        return dataset
-    return dataset.map(lambda image, label: (image, objective.targets(label)))
+def main_values(objective: Objective, label: Any, probabilities: Any) -> Any:
+    """Return the loss of the output that is used, float32 (batch,).
+
+    Args:
+        objective: One loss, or one on every output.
+        label: What ``main`` covers, see :func:`main_part`.
+        probabilities: The output ``main``.
+    """
+    return _per_sample(main_loss(objective), label, probabilities)
 
 
-def main_part(dataset: tf.data.Dataset, objective: Objective) -> tf.data.Dataset:
-    """Return batches whose labels and masks are cut to what ``main`` covers."""
+def main_part(objective: Objective, values: Any) -> Any:
+    """Return a batch of labels or masks cut to what ``main`` covers."""
     if not isinstance(objective, DeepSupervision):
-        return dataset
-    window = objective.windows["main"]
-    return dataset.map(
-        lambda image, *rest: (image, *(part[:, *window] for part in rest))
-    )
+        return values
+    return values[:, *objective.windows["main"]]
 
 
 def main_output(outputs: Any) -> Any:
@@ -62,3 +82,25 @@ def scheduled_variable(objective: Objective, name: str) -> keras.Variable:
         f"'positive_weight'. Received: {name!r} with {type(objective).__name__} of "
         f"{type(main_loss(objective)).__name__}"
     )
+
+
+def set_scheduled(
+    objective: Objective, schedules: Mapping[str, EpochSchedule], epoch: int
+) -> dict[str, float]:
+    """Set the variables of an objective to their values in an epoch, counted from 0.
+
+    Their values are in no checkpoint: they follow from the epoch alone.
+
+    Returns:
+        The values by name.
+    """
+    values = {name: float(schedule.at(epoch)) for name, schedule in schedules.items()}
+    for name, value in values.items():
+        scheduled_variable(objective, name).assign(value)
+    return values
+
+
+def _per_sample(loss: keras.losses.Loss, label: Any, output: Any) -> Any:
+    """Return (batch,) from a loss that gives a value a sample, or a map of them."""
+    values = tf.cast(loss.call(label, output), tf.float32)
+    return tf.reduce_mean(tf.reshape(values, (tf.shape(label)[0], -1)), axis=1)
