@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -101,6 +101,7 @@ def test_ratings_that_are_no_table_are_refused(table, variant, words):
         icc(table, variant)
 
 
+@settings(max_examples=50, deadline=None)
 @given(RATINGS, st.sampled_from(["2,1", "3,1"]), st.randoms())
 def test_icc_does_not_depend_on_order_shift_or_unit(table, variant, random):
     try:
@@ -116,6 +117,7 @@ def test_icc_does_not_depend_on_order_shift_or_unit(table, variant, random):
     assert [other.low, other.high] == pytest.approx([got.low, got.high], abs=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(RATINGS)
 def test_the_interval_of_icc_3_1_holds_its_value(table):
     try:
@@ -157,6 +159,7 @@ def test_the_log_scale_tells_ratios():
     assert "ratio" not in bland_altman([0, 9], [1, 19]).to_dict()
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     hnp.arrays(
         np.float64,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -155,6 +155,7 @@ def test_bone_is_large_bright_and_not_marked():
     ))  # fmt: skip
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     hnp.arrays(np.bool_, (4, 6, 7)),
     st.tuples(*[st.floats(0.3, 3)] * 3),
@@ -176,6 +177,7 @@ def test_distances_to_bone_are_those_of_a_distance_transform(bright, spacing):
 MASKS = hnp.arrays(np.bool_, (2, 3, 5, 4))
 
 
+@settings(max_examples=50, deadline=None)
 @given(MASKS)
 def test_the_two_masks_may_change_places(masks):
     one = compare_image("a", masks[0], masks[1], SPACING_MM)
@@ -191,6 +193,7 @@ def test_the_two_masks_may_change_places(masks):
     assert sum(x.shared_voxels for x in one.result_lesions) == one.voxels_both
 
 
+@settings(max_examples=50, deadline=None)
 @given(MASKS)
 def test_a_mask_agrees_with_itself(masks):
     row = compare_image("a", masks[0], masks[0], SPACING_MM)

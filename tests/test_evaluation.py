@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,41 +13,46 @@ from kcalc.data import Case, CaseStore
 from kcalc.errors import InputError
 from kcalc.evaluation import (
     CaseComparison,
+    LesionOverlap,
     by_kind,
     case_table,
     compare_split,
     figures,
     markdown_table,
+    patient_text,
     summary,
 )
 from kcalc.volume import Volume
 
+LESION = LesionOverlap(voxels=10, volume_mm3=20.0, shared_voxels=10, vessel="LAD")
 ALIKE = CaseComparison(
     case="wide-1",
-    kind="wide",
     patient="a",
-    agatston_label=100.0,
-    agatston_network=100.0,
-    volume_mm3_label=50.0,
-    volume_mm3_network=50.0,
-    risk_label="11-100",
-    risk_network="11-100",
-    voxels_label=10,
-    voxels_network=10,
+    voxel_mm3=2.0,
+    voxels_reference=10,
+    voxels_result=10,
     voxels_both=10,
+    reference_lesions=(LESION,),
+    result_lesions=(LESION,),
+    agatston_reference=100.0,
+    agatston_result=100.0,
+    scored_mm3_reference=20.0,
+    scored_mm3_result=20.0,
+    risk_reference="11-100",
+    risk_result="11-100",
 )
 TOO_HIGH = replace(
-    ALIKE, case="wide-2", agatston_network=160.0, risk_network="101-400",
-    voxels_network=30,
+    ALIKE, case="wide-2", agatston_result=160.0, risk_result="101-400",
+    voxels_result=30,
 )  # fmt: skip
 NOTHING = replace(
-    ALIKE, case="qrm-1", kind="qrm", patient="b", agatston_label=0.0,
-    agatston_network=0.0, risk_label="0", risk_network="0", voxels_label=0,
-    voxels_network=0, voxels_both=0,
+    ALIKE, case="qrm-1", patient="b", agatston_reference=0.0, agatston_result=0.0,
+    risk_reference="0", risk_result="0", voxels_reference=0, voxels_result=0,
+    voxels_both=0, reference_lesions=(), result_lesions=(),
 )  # fmt: skip
 FALSE_ALARM = replace(
-    NOTHING, case="qrm-2", patient="c", agatston_network=6.0, risk_network="1-10",
-    voxels_network=20,
+    NOTHING, case="qrm-2", patient="c", agatston_result=6.0, risk_result="1-10",
+    voxels_result=20,
 )  # fmt: skip
 
 
@@ -64,7 +70,7 @@ def test_figures_over_all_cases_by_hand():
 
 
 def test_a_score_too_low_makes_the_bias_negative_but_not_the_error():
-    got = summary([replace(ALIKE, agatston_network=40.0)])
+    got = summary([replace(ALIKE, agatston_result=40.0)])
     assert got["agatston_bias"] == -60.0
     assert got["median_absolute_agatston_error"] == 60.0
 
@@ -86,6 +92,57 @@ def test_kinds_are_told_apart_and_the_rows_are_kept():
     assert got["by_kind"]["wide"] == summary([ALIKE])
     assert by_kind([ALIKE, NOTHING, FALSE_ALARM]) == got["by_kind"]
     assert [row["case"] for row in got["rows"]] == ["wide-1", "qrm-1", "qrm-2"]
+
+
+def test_the_figures_of_patients_by_hand():
+    got = figures([ALIKE, TOO_HIGH, NOTHING, FALSE_ALARM])["agreement"]
+    assert got["risk"]["counts"] == [
+        [1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    # Distances sum to 2; expected: margins (2, 0, 2, 0, 0) and (1, 1, 1, 1, 0), so
+    # 2 (0 + 1 + 2 + 3) + 2 (2 + 1 + 0 + 1) = 20, over 4 cases 5: 1 - 2 / 5.
+    assert got["risk"]["kappa_linear"] == pytest.approx(0.6)
+    assert (got["risk"]["accuracy"], got["risk"]["within_one_class"]) == (0.5, 1.0)
+    assert got["risk_orcascore"]["accuracy"] == 0.75
+    assert got["agatston"]["bland_altman"]["bias"] == pytest.approx(16.5)
+    assert got["image"]["detection"]["sensitivity"] == 1.0
+    assert got["image"]["dice"]["pooled"] == 0.5
+    assert (got["vessels"], "rows" in got["image"]) == (None, False)
+    text = patient_text(got)
+    assert "Accuracy 50.0 % (" in text
+    assert "kappa 0.600 (" in text
+    assert "| bias, points | 16.5 |" in text
+
+
+def test_vessels_are_compared_where_the_labels_have_them():
+    with_vessels = [
+        replace(
+            case,
+            vessel_agatston_reference={"LAD": case.agatston_reference, "RCA": 0.0},
+            vessel_agatston_result={"LAD": 60.0, "RCA": case.agatston_result - 60},
+        )
+        for case in (ALIKE, TOO_HIGH)
+    ]
+    got = figures([*with_vessels, NOTHING])["agreement"]["vessels"]
+    assert (got["LAD"]["cases"], got["LAD"]["lesions"], got["LAD"]["found"]) == (
+        2,
+        2,
+        2,
+    )
+    assert got["LAD"]["agatston_reference"] == 200.0
+    assert got["LAD"]["agatston_result"] == 120.0
+    assert got["RCA"]["bland_altman"]["bias"] == pytest.approx(70.0)
+    assert (got["RCA"]["sensitivity"], got["RCA"]["cases"]) == (None, 0)
+    text = patient_text(figures(with_vessels)["agreement"])
+    assert "| RCA | 0 | 0 | – | 0.0 | 140.0 |" in text
+    silent = [replace(case, vessel_agatston_result=None) for case in with_vessels]
+    told = figures(silent)["agreement"]
+    assert told["vessels"]["LAD"]["agatston_result"] is None
+    assert "per vessel, not available" in patient_text(told)
 
 
 @pytest.fixture
@@ -112,13 +169,32 @@ def test_a_split_is_scored_with_labels_and_with_the_masks_of_the_network(
 
     calcified, clean = compare_split(all_bright, store)
     # 4 pixels of 1 mm2, weight 2 at 250 HU; the network adds 2 of weight 1.
-    assert (calcified.agatston_label, calcified.agatston_network) == (8.0, 10.0)
-    assert (calcified.volume_mm3_label, calcified.volume_mm3_network) == (12.0, 18.0)
-    assert (calcified.voxels_label, calcified.voxels_network) == (4, 6)
+    assert (calcified.agatston_reference, calcified.agatston_result) == (8.0, 10.0)
+    assert (calcified.scored_mm3_reference, calcified.scored_mm3_result) == (12.0, 18.0)
+    assert (calcified.voxels_reference, calcified.voxels_result) == (4, 6)
     assert calcified.voxels_both == 4
-    assert (calcified.risk_label, calcified.kind) == ("1-10", "wide")
-    assert (clean.agatston_label, clean.agatston_network) == (0.0, 2.0)
-    assert (clean.risk_label, clean.voxels_both) == ("0", 0)
+    assert (calcified.risk_reference, calcified.kind) == ("1-10", "wide")
+    assert (clean.agatston_reference, clean.agatston_result) == (0.0, 2.0)
+    assert (clean.risk_reference, clean.voxels_both) == ("0", 0)
+
+
+def test_lesions_and_vessels_are_compared_too(store: CaseStore):
+    def all_bright(volume: Volume) -> np.ndarray:
+        return np.where(volume.array >= 130, 2, 0).astype(np.uint8)
+
+    calcified, clean = compare_split(all_bright, store, finds_vessels=True)
+    (lesion,) = calcified.reference_lesions
+    assert (lesion.vessel, lesion.peak_hu, lesion.matched) == ("LAD", 250, True)
+    assert [lesion.matched for lesion in calcified.result_lesions] == [True, False]
+    assert (calcified.vessel_agatston_reference or {})["LAD"] == 8.0
+    assert (calcified.vessel_agatston_result or {})["LAD"] == 10.0
+    assert (calcified.vessels or {})["LAD"].voxels_both == 4
+    assert clean.vessel_agatston_reference is None
+    (silent, _) = compare_split(lambda v: v.array >= 130, store)
+    assert silent.vessel_agatston_result is None
+    row = json.loads(json.dumps(silent.to_dict()))
+    assert (row["kind"], row["agatston_reference"]) == ("wide", 8.0)
+    assert CaseComparison.from_dict(row) == silent
 
 
 def test_a_split_without_cases_is_refused(store: CaseStore):

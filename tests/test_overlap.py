@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcalc.evaluation import (
@@ -117,6 +117,7 @@ COUNTS = st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60)).m
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(COUNTS)
 def test_dice_is_symmetric_and_within_bounds(counts):
     reference, result, both = counts
@@ -126,6 +127,7 @@ def test_dice_is_symmetric_and_within_bounds(counts):
         assert dice(result, reference, both) == value
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(COUNTS, min_size=4, max_size=9), st.randoms())
 def test_figures_do_not_depend_on_the_order_of_images(counts, random):
     rows = [image(str(i), *one) for i, one in enumerate(counts)]
@@ -151,6 +153,7 @@ def test_bins_of_the_histogram_hold_equally_many_images():
     assert got.result_edges.tolist() == [0, 2.5, 21, 44]
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=5, max_size=40)
 )

@@ -180,7 +180,7 @@ def test_the_exported_model_predicts_with_tensorflow_alone(version: Path, smoke:
     assert mask.shape == hu.shape
     assert not mask[hu < 130].any()
     row = json.loads((smoke / "evaluation.json").read_text())["rows"][0]
-    assert int(mask.sum()) == row["voxels_network"]
+    assert int(mask.sum()) == row["voxels_result"]
 
 
 @pytest.mark.slow

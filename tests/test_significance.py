@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcalc.evaluation import (
@@ -74,6 +74,7 @@ PAIRS = st.lists(
 ).map(np.array)
 
 
+@settings(max_examples=50, deadline=None)
 @given(PAIRS, st.randoms())
 def test_the_t_test_turns_round_and_knows_no_order(pairs, random):
     try:

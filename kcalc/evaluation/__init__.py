@@ -15,6 +15,7 @@ from kcalc.evaluation.agreement import (
 from kcalc.evaluation.bone import BoneDistance
 from kcalc.evaluation.checks import UndefinedStatisticError
 from kcalc.evaluation.comparison import CaseComparison, compare_masks, compare_split
+from kcalc.evaluation.confusion import class_confusion, class_figures, cohen_kappa
 from kcalc.evaluation.detection import (
     LesionOverlap,
     detection_figures,
@@ -36,6 +37,7 @@ from kcalc.evaluation.overlap import (
     pooled_dice,
     volume_groups,
 )
+from kcalc.evaluation.patients import patient_figures, patient_text
 from kcalc.evaluation.raters import compare_label_folders, compare_stores
 from kcalc.evaluation.resampling import bootstrap_interval, sums_by_patient
 from kcalc.evaluation.significance import TTest, paired_t_test, welch_t_test
@@ -64,6 +66,9 @@ __all__ = [
     "bootstrap_interval",
     "by_kind",
     "case_table",
+    "class_confusion",
+    "class_figures",
+    "cohen_kappa",
     "compare_image",
     "compare_label_folders",
     "compare_masks",
@@ -80,6 +85,8 @@ __all__ = [
     "missed_lesions",
     "number_agreement",
     "paired_t_test",
+    "patient_figures",
+    "patient_text",
     "pooled_dice",
     "summary",
     "sums_by_patient",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,14 @@ from kcalc.evaluation.checks import defined
 from kcalc.evaluation.detection import detection_figures, missed_lesions
 from kcalc.evaluation.histogram import NUM_BINS, equal_bins
 from kcalc.evaluation.images import ImageAgreement, one_row_a_case
-from kcalc.evaluation.markdown import NO_VALUE, markdown_table, number, percent, span
+from kcalc.evaluation.markdown import (
+    NO_VALUE,
+    markdown_table,
+    number,
+    percent,
+    percents,
+    span,
+)
 from kcalc.evaluation.overlap import dice_figures
 
 
@@ -89,10 +96,10 @@ def number_agreement(
     }
 
 
-def agreement_text(figures: dict[str, Any]) -> str:
+def agreement_text(figures: Mapping[str, Any]) -> str:
     """Return the tables of :func:`agreement_figures` in Markdown."""
     parts = [_dice_text(figures)]
-    parts += ["Volumes, result against reference:", volume_text(figures["volume"])]
+    parts += ["Volumes, result against reference:", number_text(figures["volume"])]
     parts += ["Detection by lesion:", _detection_text(figures["detection"])]
     parts += ["Missed lesions:", _missed_text(figures["missed"])]
     if figures["vessels"]:
@@ -100,7 +107,7 @@ def agreement_text(figures: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def volume_text(figures: dict[str, Any], unit: str = "mm3") -> str:
+def number_text(figures: Mapping[str, Any], unit: str = "mm3") -> str:
     """Return the table of :func:`number_agreement` in Markdown."""
     rows = []
     for variant in ("2_1", "3_1"):
@@ -128,7 +135,7 @@ def volume_text(figures: dict[str, Any], unit: str = "mm3") -> str:
     return markdown_table(rows)
 
 
-def _dice_text(figures: dict[str, Any]) -> str:
+def _dice_text(figures: Mapping[str, Any]) -> str:
     sets = {"all images": figures["dice"]}
     if figures["dice_with_reference"]:
         sets["reference not empty"] = figures["dice_with_reference"]
@@ -158,7 +165,7 @@ def _dice_text(figures: dict[str, Any]) -> str:
     )
 
 
-def _detection_text(figures: dict[str, Any]) -> str:
+def _detection_text(figures: Mapping[str, Any]) -> str:
     rows = [
         {
             "by": "lesion",
@@ -180,7 +187,7 @@ def _detection_text(figures: dict[str, Any]) -> str:
     return markdown_table(rows)
 
 
-def _missed_text(missed: dict[str, Any]) -> str:
+def _missed_text(missed: Mapping[str, Any]) -> str:
     titles = {
         "by_volume_mm3": "volume, mm3",
         "by_peak_hu": "peak, HU",
@@ -212,7 +219,7 @@ def _missed_text(missed: dict[str, Any]) -> str:
     return f"{text}\n\nOf all missed lesions {share} % are in the last class."
 
 
-def _class(one: dict[str, Any]) -> str:
+def _class(one: Mapping[str, Any]) -> str:
     if one["to"] is None:
         return f">= {one['from']:g}"
     if not one["from"]:
@@ -251,7 +258,7 @@ def _vessel_figures(rows: Sequence[ImageAgreement]) -> dict[str, Any] | None:
     return figures
 
 
-def _vessel_text(vessels: dict[str, Any]) -> str:
+def _vessel_text(vessels: Mapping[str, Any]) -> str:
     return markdown_table(
         [
             {
@@ -267,8 +274,6 @@ def _vessel_text(vessels: dict[str, Any]) -> str:
     )
 
 
-def _with_interval(figures: dict[str, Any], name: str) -> str:
+def _with_interval(figures: Mapping[str, Any], name: str) -> str:
     value, interval = percent(figures[name]), figures[f"{name}_interval"]
-    if interval is None:
-        return value
-    return f"{value} ({percent(interval[0])} to {percent(interval[1])})"
+    return value if interval is None else f"{value} ({percents(interval)})"

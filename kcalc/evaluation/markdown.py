@@ -45,3 +45,8 @@ def span(ends: Sequence[float] | None, decimals: int) -> str:
     if ends is None:
         return NO_VALUE
     return f"{ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}"
+
+
+def percents(ends: Sequence[float] | None) -> str:
+    """Return an interval of shares as percentages, a dash for None."""
+    return NO_VALUE if ends is None else span([100 * end for end in ends], 1)

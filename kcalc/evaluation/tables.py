@@ -10,6 +10,8 @@ from kcalc.data.splits import SPLITS
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.evaluation.comparison import CaseComparison, kind_of
 from kcalc.evaluation.markdown import markdown_table
+from kcalc.evaluation.overlap import pooled_dice
+from kcalc.evaluation.patients import patient_figures
 
 
 def summary(comparisons: Sequence[CaseComparison]) -> dict[str, Any]:
@@ -31,22 +33,20 @@ def summary(comparisons: Sequence[CaseComparison]) -> dict[str, Any]:
     """
     if not comparisons:
         raise ValueError("summary needs at least one case. Received: none")
-    errors = [c.agatston_network - c.agatston_label for c in comparisons]
-    agreeing = sum(c.risk_network == c.risk_label for c in comparisons)
-    empty = [c for c in comparisons if c.agatston_label == 0]
-    both = sum(c.voxels_both for c in comparisons)
-    either = sum(c.voxels_label + c.voxels_network for c in comparisons)
+    errors = [c.agatston_result - c.agatston_reference for c in comparisons]
+    agreeing = sum(c.risk_result == c.risk_reference for c in comparisons)
+    empty = [c for c in comparisons if c.agatston_reference == 0]
     return {
         "cases": len(comparisons),
         "patients": len({c.patient for c in comparisons}),
-        "pixel_f1": round(2 * both / either, 4) if either else 1.0,
+        "pixel_f1": round(pooled_dice(comparisons), 4),
         "agatston_bias": round(statistics.fmean(errors), 2),
         "median_absolute_agatston_error": round(
             statistics.median(abs(error) for error in errors), 2
         ),
         "risk_category_agreement": round(agreeing / len(comparisons), 4),
         "cases_without_calcium": len(empty),
-        "of_these_scored_zero": sum(c.agatston_network == 0 for c in empty),
+        "of_these_scored_zero": sum(c.agatston_result == 0 for c in empty),
     }
 
 
@@ -66,7 +66,8 @@ def figures(
         rule: Name of the rule they were scored under.
 
     Returns:
-        ``rule``, ``overall`` (:func:`summary`), ``by_kind`` and ``rows``.
+        ``rule``, ``overall`` (:func:`summary`), ``by_kind``, ``agreement``
+        (:func:`patient_figures <kcalc.evaluation.patient_figures>`) and ``rows``.
 
     Raises:
         ValueError: There is no case.
@@ -75,6 +76,7 @@ def figures(
         "rule": rule,
         "overall": summary(comparisons),
         "by_kind": by_kind(comparisons),
+        "agreement": patient_figures(comparisons),
         "rows": [comparison.to_dict() for comparison in comparisons],
     }
 

@@ -3,12 +3,14 @@
 from kcalc.report.dicom_file import check_dicom_source
 from kcalc.report.dicom_seg import dicom_seg, segments_of
 from kcalc.report.dicom_sr import dicom_sr
+from kcalc.report.evaluation import write_agreement
 from kcalc.report.folder import (
     result_folder,
     write_record,
     write_text,
 )
 from kcalc.report.html import render_html
+from kcalc.report.overlay import overlay_picture
 from kcalc.report.pictures import Picture, lesion_pictures
 from kcalc.report.record import score_record
 from kcalc.report.summary import summary_lines
@@ -21,11 +23,13 @@ __all__ = [
     "dicom_sr",
     "lesion_pictures",
     "lesions_csv",
+    "overlay_picture",
     "render_html",
     "result_folder",
     "score_record",
     "segments_of",
     "summary_lines",
+    "write_agreement",
     "write_record",
     "write_text",
 ]

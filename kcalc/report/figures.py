@@ -171,12 +171,27 @@ def outline_path(mask: npt.NDArray[np.bool_]) -> str:
         >>> outline_path(np.array([[False, True]]))
         'M1 0h1M1 1h1M1 0v1M2 0v1'
     """
+    horizontal, vertical = border_runs(mask)
+    parts = [f"M{start} {row}h{n}" for row, start, n in horizontal]
+    parts += [f"M{column} {start}v{n}" for column, start, n in vertical]
+    return "".join(parts)
+
+
+def border_runs(
+    mask: npt.NDArray[np.bool_],
+) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """Return the pixel borders of a mask as (line, start, length).
+
+    Args:
+        mask: (row, column); column 0 begins at x = 0 and row 0 at y = 0.
+
+    Returns:
+        Horizontal borders, whose lines are rows, and vertical ones, columns.
+    """
     padded = np.pad(mask.astype(np.int8), 1)
     horizontal = np.diff(padded, axis=0)[:, 1:-1] != 0
     vertical = (np.diff(padded, axis=1)[1:-1, :] != 0).T
-    parts = [f"M{start} {row}h{n}" for row, start, n in _runs(horizontal)]
-    parts += [f"M{column} {start}v{n}" for column, start, n in _runs(vertical)]
-    return "".join(parts)
+    return _runs(horizontal), _runs(vertical)
 
 
 def slice_svg(
@@ -266,13 +281,18 @@ def _runs(borders: npt.NDArray[np.bool_]) -> list[tuple[int, int, int]]:
     return [(line, start, length) for line, start, length in runs.tolist()]
 
 
-def _png(image_hu: npt.NDArray[Any]) -> str:
-    """Return a slice under the display window as a base64 PNG of 256 greys."""
-    from PIL import Image
-
+def display_greys(image_hu: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return a slice under the display window in 256 greys."""
     low_hu = WINDOW_LEVEL_HU - WINDOW_WIDTH_HU / 2
     scaled = (image_hu.astype(np.float32) - low_hu) * (255.0 / WINDOW_WIDTH_HU)
-    picture = Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+
+
+def _png(image_hu: npt.NDArray[Any]) -> str:
+    """Return a slice under the display window as a base64 PNG."""
+    from PIL import Image
+
+    picture = Image.fromarray(display_greys(image_hu))
     factor = -(-max(picture.size) // MAX_PICTURE_PIXELS)
     if factor > 1:
         picture = picture.reduce(factor)
