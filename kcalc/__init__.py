@@ -21,11 +21,13 @@ _LAZY = {
 }
 _SUBPACKAGES = (
     "data",
+    "evaluation",
     "export",
     "inference",
     "io",
     "layers",
     "losses",
+    "metrics",
     "models",
     "optimizers",
     "phantoms",

@@ -71,7 +71,7 @@ from kcalc.data import (
     prepare_store,
 )
 from kcalc.data.sources import PhantomOrder, phantom_cases
-from kcalc.evaluation import case_table, compare_split, figures, summary
+from kcalc.evaluation import case_table, compare_split, figures, patient_text
 from kcalc.files import writable_folder
 from kcalc.preparation import InputSpec
 from kcalc.training import OptimizerConfig, Recipe, TrainingConfig
@@ -295,8 +295,12 @@ def train(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 
 def evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    """Score the test split with the network and with the labels: evaluation.json."""
+    """Score the test split with the network and with the labels.
+
+    Writes ``evaluation.json``, and ``evaluation/`` with tables and charts.
+    """
     from kcalc.inference import open_network, predict
+    from kcalc.report import write_agreement
     from kcalc.training.finished import best_model, write_evaluation
 
     model = best_model(recipe, arguments.out)
@@ -311,9 +315,11 @@ def evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
         CaseStore(arguments.out / STORE_FILE),
     ):
         comparisons.append(comparison)
-        log.info("%s", comparison.to_dict())
-    write_evaluation(arguments.out, figures(comparisons))
-    log.info("%s", summary(comparisons))
+        log.info("%s", comparison)
+    result = figures(comparisons)
+    write_evaluation(arguments.out, result)
+    write_agreement(arguments.out / "evaluation", result)
+    log.info("%s\n\n%s", result["overall"], patient_text(result["agreement"]))
 
 
 def export(recipe: Recipe, arguments: argparse.Namespace) -> None:

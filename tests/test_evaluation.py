@@ -75,6 +75,11 @@ def test_a_score_too_low_makes_the_bias_negative_but_not_the_error():
     assert got["median_absolute_agatston_error"] == 60.0
 
 
+def test_a_case_prints_as_one_line():
+    line = "wide-2: Dice 0.500, Agatston 100.0 by the label, 160.0 found, risk class "
+    assert str(TOO_HIGH) == line + "11-100, 101-400"
+
+
 def test_nothing_to_find_and_nothing_found_is_full_agreement():
     got = summary([NOTHING])
     assert (got["pixel_f1"], got["risk_category_agreement"]) == (1.0, 1.0)

@@ -163,6 +163,10 @@ def test_the_smoke_run_evaluates_overall_and_per_kind(smoke: Path):
     assert figures["overall"]["cases"] == 1
     assert figures["by_kind"] == {"chest-cardiac": figures["overall"]}
     assert [row["case"] for row in figures["rows"]] == ["chest-cardiac-0300000"]
+    assert figures["agreement"]["risk"]["accuracy"] in (0, 1)
+    assert (smoke / "evaluation" / "risk_classes.png").exists()
+    text = (smoke / "evaluation" / "evaluation.md").read_text("utf-8")
+    assert "linearly weighted kappa" in text
 
 
 @pytest.mark.slow

@@ -51,6 +51,13 @@ class CaseComparison(ImageAgreement):
     vessel_agatston_reference: dict[str, float] | None = None
     vessel_agatston_result: dict[str, float] | None = None
 
+    def __str__(self) -> str:
+        return (
+            f"{self.case}: Dice {self.dice:.3f}, Agatston "
+            f"{self.agatston_reference:.1f} by the label, {self.agatston_result:.1f} "
+            f"found, risk class {self.risk_reference}, {self.risk_result}"
+        )
+
     @property
     def kind(self) -> str:
         """What the case is compared among, such as ``"chest-wide"``."""
