@@ -14,6 +14,7 @@ from kcalc.errors import InputError
 from kcalc.evaluation import (
     CaseComparison,
     LesionOverlap,
+    VesselOverlap,
     by_kind,
     case_table,
     compare_split,
@@ -129,6 +130,8 @@ def test_vessels_are_compared_where_the_labels_have_them():
             case,
             vessel_agatston_reference={"LAD": case.agatston_reference, "RCA": 0.0},
             vessel_agatston_result={"LAD": 60.0, "RCA": case.agatston_result - 60},
+            result_lesions=(LESION, replace(LESION, shared_voxels=0)),
+            vessels={"LAD": VesselOverlap(10, 6, 3), "RCA": VesselOverlap(0, 4, 0)},
         )
         for case in (ALIKE, TOO_HIGH)
     ]
@@ -138,12 +141,15 @@ def test_vessels_are_compared_where_the_labels_have_them():
         2,
         2,
     )
+    assert (got["LAD"]["result_lesions"], got["LAD"]["ppv"]) == (4, 0.5)
+    assert (got["LAD"]["volume_sensitivity"], got["LAD"]["volume_ppv"]) == (0.3, 0.5)
+    assert (got["RCA"]["volume_sensitivity"], got["RCA"]["volume_ppv"]) == (None, 0.0)
     assert got["LAD"]["agatston_reference"] == 200.0
     assert got["LAD"]["agatston_result"] == 120.0
     assert got["RCA"]["bland_altman"]["bias"] == pytest.approx(70.0)
     assert (got["RCA"]["sensitivity"], got["RCA"]["cases"]) == (None, 0)
     text = patient_text(figures(with_vessels)["agreement"])
-    assert "| RCA | 0 | 0 | – | 0.0 | 140.0 |" in text
+    assert "| RCA | 0 | 0 | – | – | 0.0 | 140.0 |" in text
     silent = [replace(case, vessel_agatston_result=None) for case in with_vessels]
     told = figures(silent)["agreement"]
     assert told["vessels"]["LAD"]["agatston_result"] is None

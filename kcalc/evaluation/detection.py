@@ -147,7 +147,7 @@ def detection_figures(
         "true_result_lesions": int(true),
         "false_lesions_per_image": float(of_result - true) / len(rows),
         "false_mm3_per_image": float(mm3_result - mm3_both) / len(rows),
-        "volume_f1": _rate(2 * mm3_both, mm3 + mm3_result),
+        "volume_f1": rate(2 * mm3_both, mm3 + mm3_result),
     }
     for name, part, whole in (
         ("sensitivity", 1, 0),
@@ -155,7 +155,7 @@ def detection_figures(
         ("volume_sensitivity", 6, 4),
         ("volume_ppv", 6, 5),
     ):
-        figures[name] = _rate(*parts.sum(axis=0)[[part, whole]])
+        figures[name] = rate(*parts.sum(axis=0)[[part, whole]])
         figures[f"{name}_interval"] = bootstrap_interval(
             totals, _rate_of(part, whole), seed=seed
         )
@@ -199,8 +199,8 @@ def missed_lesions(rows: Sequence[ImageAgreement]) -> dict[str, list[dict[str, A
         {
             "lesions": len(hard),
             "missed": missed,
-            "missed_share": _rate(missed, len(hard)),
-            "share_of_missed": _rate(missed, all_missed),
+            "missed_share": rate(missed, len(hard)),
+            "share_of_missed": rate(missed, all_missed),
         }
     ]
     return tables
@@ -227,7 +227,7 @@ def _classes(
                 "to": high if np.isfinite(high) else None,
                 "lesions": len(inside),
                 "missed": missed,
-                "missed_share": _rate(missed, len(inside)),
+                "missed_share": rate(missed, len(inside)),
             }
         )
     return table
@@ -245,7 +245,8 @@ def _counts(row: ImageAgreement) -> tuple[float, ...]:
     )
 
 
-def _rate(part: float, whole: float) -> float | None:
+def rate(part: float, whole: float) -> float | None:
+    """Return a share, None of nothing."""
     return float(part / whole) if whole else None
 
 

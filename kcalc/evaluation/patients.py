@@ -7,6 +7,7 @@ from typing import Any
 
 from kcalc.evaluation.comparison import CaseComparison
 from kcalc.evaluation.confusion import class_figures
+from kcalc.evaluation.detection import LesionOverlap, rate
 from kcalc.evaluation.image_figures import (
     agreement_figures,
     agreement_text,
@@ -14,6 +15,7 @@ from kcalc.evaluation.image_figures import (
     number_text,
 )
 from kcalc.evaluation.markdown import markdown_table, number, percent, percents, span
+from kcalc.scoring.lesions import UNASSIGNED
 from kcalc.scoring.risk import (
     ORCASCORE_CATEGORIES,
     RISK_CATEGORIES,
@@ -34,7 +36,7 @@ def patient_figures(
         ``risk``, five risk classes, and ``risk_orcascore``, its four
         (:func:`class_figures`: confusion, accuracy, linearly weighted kappa);
         ``agatston`` (:func:`number_agreement`: ICC, Bland-Altman); ``vessels``, by
-        name Agatston totals, ICC and lesions found (None where no label names a
+        name Agatston totals, ICC, sensitivity and PPV (None where no label names a
         vessel); and ``image``, what :func:`agreement_figures` gives of the masks,
         detection by lesion and volume among it.
 
@@ -100,41 +102,51 @@ def class_text(figures: Mapping[str, Any]) -> str:
 
 
 def _vessel_figures(comparisons: Sequence[CaseComparison]) -> dict[str, Any] | None:
-    """Return figures by vessel over the cases whose label names vessels."""
+    """Return figures by vessel over the cases whose label names vessels.
+
+    A lesion is found if any of it is marked, whatever vessel the result names; volumes
+    (``volume_sensitivity``, ``volume_ppv``) count only what both give to the vessel.
+    """
     named = [c for c in comparisons if c.vessel_agatston_reference is not None]
     names = dict.fromkeys(
         name for c in named for name in (c.vessel_agatston_reference or {})
     )
-    if not names:
-        return None
+    return {name: _one_vessel(name, named) for name in names} or None
+
+
+def _one_vessel(name: str, named: Sequence[CaseComparison]) -> dict[str, Any]:
     told = [c for c in named if c.vessel_agatston_result is not None]
-    figures = {}
-    for name in names:
-        lesions = [
-            lesion
-            for c in named
-            for lesion in c.reference_lesions
-            if (lesion.vessel or "unassigned") == name
-        ]
-        scores = [(c.vessel_agatston_reference or {}).get(name, 0.0) for c in named]
-        both = [
-            (
-                (c.vessel_agatston_reference or {}).get(name, 0.0),
-                (c.vessel_agatston_result or {}).get(name, 0.0),
-            )
+    scores = [(c.vessel_agatston_reference or {}).get(name, 0.0) for c in named]
+    first = [(c.vessel_agatston_reference or {}).get(name, 0.0) for c in told]
+    second = [(c.vessel_agatston_result or {}).get(name, 0.0) for c in told]
+    lesions = [x for c in named for x in c.reference_lesions if _vessel(x) == name]
+    own = [x for c in told for x in c.result_lesions if _vessel(x) == name]
+    found, true = (sum(x.matched for x in part) for part in (lesions, own))
+    reference_mm3, result_mm3, both_mm3 = (
+        sum(
+            getattr(c.vessels[name], f"voxels_{side}") * c.voxel_mm3
             for c in told
-        ]
-        found = sum(lesion.matched for lesion in lesions)
-        figures[name] = {
-            "cases": sum(score > 0 for score in scores),
-            "lesions": len(lesions),
-            "found": found,
-            "sensitivity": found / len(lesions) if lesions else None,
-            "agatston_reference": sum(scores),
-            "agatston_result": sum(one[1] for one in both) if both else None,
-            **number_agreement([one[0] for one in both], [one[1] for one in both]),
-        }
-    return figures
+            if c.vessels is not None and name in c.vessels
+        )
+        for side in ("reference", "result", "both")
+    )
+    return {
+        "cases": sum(score > 0 for score in scores),
+        "lesions": len(lesions),
+        "found": found,
+        "sensitivity": rate(found, len(lesions)),
+        "result_lesions": len(own) if told else None,
+        "ppv": rate(true, len(own)),
+        "volume_sensitivity": rate(both_mm3, reference_mm3),
+        "volume_ppv": rate(both_mm3, result_mm3),
+        "agatston_reference": sum(scores),
+        "agatston_result": sum(second) if told else None,
+        **number_agreement(first, second),
+    }
+
+
+def _vessel(lesion: LesionOverlap) -> str:
+    return lesion.vessel or UNASSIGNED
 
 
 def _vessel_text(vessels: Mapping[str, Any]) -> str:
@@ -144,7 +156,8 @@ def _vessel_text(vessels: Mapping[str, Any]) -> str:
                 "vessel": name,
                 "cases with it": one["cases"],
                 "lesions": one["lesions"],
-                "found, %": percent(one["sensitivity"]),
+                "sensitivity, %": percent(one["sensitivity"]),
+                "PPV, %": percent(one["ppv"]),
                 "Agatston, label": number(one["agatston_reference"], 1),
                 "Agatston, result": number(one["agatston_result"], 1),
                 "ICC(2,1)": number(one["icc_2_1"] and one["icc_2_1"]["value"], 3),
