@@ -122,6 +122,8 @@ def test_the_figures_of_patients_by_hand():
     assert "Accuracy 50.0 % (" in text
     assert "kappa 0.600 (" in text
     assert "| bias, points | 16.5 |" in text
+    # 161 / 101 and 7 / 1 of the two that differ: (1.594 x 7) ^ (1 / 4).
+    assert "| ratio of (points + 1), result to reference | 1.828 |" in text
 
 
 def test_vessels_are_compared_where_the_labels_have_them():

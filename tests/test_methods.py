@@ -138,9 +138,9 @@ def test_stores_of_other_scans_are_refused(scans, tmp_path: Path):
         tmp_path / "other.h5", [replace(case, image=np.maximum(image, 0))]
     )
     missing = CaseStore.write(tmp_path / "missing.h5", [replace(case, name="b")])
-    with pytest.raises(InputError, match=r"RATERS_DIFFER.*another scan"):
+    with pytest.raises(InputError, match=r"RATERS_DIFFER.*another scan of a"):
         list(compare_stores(store, other))
-    with pytest.raises(InputError, match=r"RATERS_DIFFER.*missing"):
+    with pytest.raises(InputError, match=r"RATERS_DIFFER.*in one store alone a, b"):
         list(compare_stores(store, missing))
 
 
@@ -170,8 +170,12 @@ def test_two_folders_of_labels_are_two_raters(folders):
 def test_folders_whose_cases_differ_are_refused(folders, tmp_path: Path):
     scans, first, second = folders
     (second / "b.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"RATERS_DIFFER.*nothing named b"):
+    with pytest.raises(InputError, match=r"RATERS_DIFFER.*one rater alone, b"):
         list(compare_label_folders(scans, first, second, unit="HU"))
+    (first / "b.nii.gz").unlink()
+    (scans / "a.nii.gz").rename(scans / "c.nii.gz")
+    with pytest.raises(InputError, match=r"RATERS_DIFFER.*no scan named a"):
+        list(compare_label_folders(scans, first, second))
     (first / "a.csv").write_text("x")
     with pytest.raises(InputError, match=r"RATERS_DIFFER.*two named a"):
         list(compare_label_folders(scans, first, second))

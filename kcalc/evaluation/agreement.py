@@ -184,6 +184,7 @@ class BlandAltman:
         }
         if self.scale == "log1p":
             plain["ratio"] = math.exp(self.bias)
+            plain["ratio_interval"] = [math.exp(end) for end in self.bias_interval]
             plain["ratio_limits"] = [math.exp(self.low), math.exp(self.high)]
         return plain
 

@@ -182,7 +182,7 @@ def _names_vessels(label: npt.NDArray[Any]) -> bool:
     """Return whether a label map names the vessel of any of its calcium."""
     if label.dtype == np.bool_:
         return False
-    return any(LABEL_NAMES.get(value) for value in np.unique(label).tolist())
+    return any(LABEL_NAMES.get(n) for n in np.unique(label[label != 0]).tolist())
 
 
 def _by_vessel(score: CalciumScore) -> dict[str, float] | None:

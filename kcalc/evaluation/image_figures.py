@@ -132,6 +132,18 @@ def number_text(figures: Mapping[str, Any], unit: str = "mm3") -> str:
                 "95 % interval": span(limits and limits[f"{name}_interval"], 1),
             }
         )
+    ratio = figures["bland_altman_log1p"]
+    for name, title in (("ratio", "ratio"), ("ratio_limits", "limits of the ratio")):
+        value = ratio and ratio[name]
+        rows.append(
+            {
+                "statistic": f"{title} of ({unit} + 1), result to reference",
+                "value": number(value, 3) if name == "ratio" else span(value, 3),
+                "95 % interval": span(ratio and ratio["ratio_interval"], 3)
+                if name == "ratio"
+                else NO_VALUE,
+            }
+        )
     return markdown_table(rows)
 
 

@@ -52,12 +52,12 @@ class ImageAgreement(ImageOverlap):
     vessels: dict[str, VesselOverlap] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, lengths and HU to a thousandth."""
+        """Return plain values for JSON, those of lesions to a millionth."""
         plain = asdict(self)
         for name in ("reference_lesions", "result_lesions"):
             plain[name] = [
                 {
-                    key: round(value, 3) if isinstance(value, float) else value
+                    key: round(value, 6) if isinstance(value, float) else value
                     for key, value in lesion.items()
                 }
                 for lesion in plain[name]
@@ -139,7 +139,10 @@ def compare_image(
         bone = BoneDistance(image_hu, truth, spacing)
     vessels = None
     if truth_vessels is not None and found_vessels is not None:
-        vessels = _by_vessel(truth * truth_vessels, found * found_vessels)
+        either = np.nonzero(truth | found)
+        vessels = _by_vessel(
+            truth[either] * truth_vessels[either], found[either] * found_vessels[either]
+        )
     return ImageAgreement(
         case=case,
         patient=case if patient is None else patient,
@@ -209,7 +212,7 @@ def _checked_masks(
 def _by_vessel(
     reference: npt.NDArray[Any], result: npt.NDArray[Any]
 ) -> dict[str, VesselOverlap]:
-    """Return voxels by vessel of two label maps, in order of label."""
+    """Return voxels by vessel of the labels of two masks, (voxels,), by label."""
     present = np.union1d(np.unique(reference), np.unique(result)).tolist()
     unknown = [label for label in present if label not in (0, *LABEL_NAMES)]
     if unknown:
@@ -220,13 +223,12 @@ def _by_vessel(
     groups: dict[str, list[int]] = {}
     for label in sorted(set(present) - {0}):
         groups.setdefault(LABEL_NAMES[label] or UNASSIGNED, []).append(label)
-    return {
-        name: VesselOverlap(
-            voxels_reference=int(np.count_nonzero(np.isin(reference, labels))),
-            voxels_result=int(np.count_nonzero(np.isin(result, labels))),
-            voxels_both=int(
-                np.count_nonzero(np.isin(reference, labels) & np.isin(result, labels))
-            ),
+    overlaps = {}
+    for name, labels in groups.items():
+        one, other = np.isin(reference, labels), np.isin(result, labels)
+        overlaps[name] = VesselOverlap(
+            voxels_reference=int(np.count_nonzero(one)),
+            voxels_result=int(np.count_nonzero(other)),
+            voxels_both=int(np.count_nonzero(one & other)),
         )
-        for name, labels in groups.items()
-    }
+    return overlaps

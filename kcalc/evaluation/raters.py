@@ -26,30 +26,25 @@ def compare_stores(
     Args:
         first: The first rater's store; its labels are the reference.
         second: The second rater's, made of the same scans.
-        split: Which split of the first; None takes every case.
+        split: Which split of both; None takes every case.
 
     Raises:
-        InputError: ``RATERS_DIFFER``: a case is missing from the second store, or its
-            scan is another; ``STORE_SPLIT``.
+        InputError: ``RATERS_DIFFER``: a case is in one store alone, or its scan is
+            another; ``STORE_SPLIT``.
     """
-    records = first.records if split is None else first.split(split)
-    names = {record.name for record in second.records}
-    for record in records:
+    chosen = [
+        store.records if split is None else store.split(split)
+        for store in (first, second)
+    ]
+    names = [{record.name for record in records} for records in chosen]
+    if alone := sorted(names[0] ^ names[1]):
+        raise _differs(second.path, f"in one store alone {', '.join(alone[:3])}")
+    for record in chosen[0]:
         image = first.image(record.name)
-        other = second[record.name] if record.name in names else None
-        if (
-            other is None
-            or other.spacing_mm != record.spacing_mm
-            or not np.array_equal(second.image(record.name), image)
+        if second[record.name].spacing_mm != record.spacing_mm or not np.array_equal(
+            second.image(record.name), image
         ):
-            raise InputError(
-                "RATERS_DIFFER",
-                "Both raters must have labelled the same scans. Received: the case "
-                f"{record.name}, {'missing' if other is None else 'another scan'} in "
-                "the second store.",
-                path=second.path,
-                hint="Prepare both stores from the same scans.",
-            )
+            raise _differs(second.path, f"another scan of {record.name}")
         label, other_label = first.label(record.name), second.label(record.name)
         yield compare_image(
             record.name,
@@ -87,16 +82,18 @@ def compare_label_folders(
         **reading: Further arguments of :func:`kcalc.read_volume`.
 
     Raises:
-        InputError: ``RATERS_DIFFER``: a case of the first folder has no scan, or no
-            label of the second, or the folder has none at all; or a reader refuses.
+        InputError: ``RATERS_DIFFER``: a case has the label of one rater alone, or no
+            scan, or there is none at all; or a reader refuses. Scans without any label
+            are passed over.
     """
     folders = [Path(folder) for folder in (scans, first, second)]
     cases = [_by_stem(folder) for folder in folders]
     if not cases[1]:
         raise _differs(folders[1], "no label at all")
-    for folder, found in ((folders[0], cases[0]), (folders[2], cases[2])):
-        if missing := sorted(cases[1].keys() - found.keys()):
-            raise _differs(folder, f"nothing named {', '.join(missing[:3])}")
+    if alone := sorted(cases[1].keys() ^ cases[2].keys()):
+        raise _differs(folders[2], f"labels of one rater alone, {', '.join(alone[:3])}")
+    if missing := sorted(cases[1].keys() - cases[0].keys()):
+        raise _differs(folders[0], f"no scan named {', '.join(missing[:3])}")
     for name, label in cases[1].items():
         volume = read_volume(cases[0][name], **reading)
         one, other = (
@@ -138,8 +135,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _differs(folder: Path, received: str) -> InputError:
     return InputError(
         "RATERS_DIFFER",
-        "Both raters must have labelled the same scans, files named alike. Received: "
-        f"{received}.",
+        f"Both raters must have labelled the same scans. Received: {received}.",
         path=folder,
-        hint="Name scan and labels of a case alike, but for their endings.",
+        hint="Prepare both stores from the same scans; in folders, name scan and "
+        "labels of a case alike, but for their endings.",
     )
