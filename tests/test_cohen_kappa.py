@@ -178,11 +178,11 @@ def test_two_replicas_give_the_kappa_of_one():
 
 
 def test_the_configuration_survives():
-    metric = CohenKappa(4, "quadratic", sparse_labels=True, regression=True, name="k")
+    metric = CohenKappa(4, "k", "quadratic", sparse_labels=True, regression=True)
     config = metric.get_config()
     again = CohenKappa.from_config(config)
     assert again.get_config() == config
-    assert config["weightage"] == "quadratic"
+    assert (config["name"], config["weightage"]) == ("k", "quadratic")
     saved = keras.saving.serialize_keras_object(metric)
     assert saved["registered_name"] == "kcalc>CohenKappa"
     assert keras.saving.deserialize_keras_object(saved).get_config() == config
@@ -223,3 +223,14 @@ def test_what_the_metric_refuses(arguments, words):
 def test_shapes_that_could_mean_two_things_are_refused(sparse, truth, found, words):
     with pytest.raises(ValueError, match=words):
         CohenKappa(3, sparse_labels=sparse).update_state(truth, found)
+
+
+@pytest.mark.parametrize(
+    ("sample_weight", "expected"),
+    [(None, 0.61904764), ([1, 1, 2, 5, 10, 2, 3, 3], 0.37209308)],
+)
+def test_the_example_of_tensorflow_addons_gives_its_numbers(sample_weight, expected):
+    # Docstring of tensorflow_addons.metrics.CohenKappa, version 0.23.0.
+    truth = np.array([4, 4, 3, 4, 2, 4, 1, 1], np.int32)
+    found = np.array([4, 4, 3, 4, 4, 2, 1, 1], np.int32)
+    assert kappa_of(truth, found, sample_weight) == pytest.approx(expected, abs=1e-6)

@@ -47,8 +47,11 @@ class BoneDistance:
         from scipy.ndimage import binary_erosion, label
         from scipy.spatial import cKDTree
 
-        numbers, _ = label((image_hu >= threshold_hu) & ~reference)
-        sizes = np.bincount(numbers.ravel())
+        numbers, count = label((image_hu >= threshold_hu) & ~reference)
+        # Slice by slice, for bincount takes a copy of 8 bytes a voxel.
+        sizes = sum(
+            np.bincount(plane.ravel(), minlength=count + 1) for plane in numbers
+        )
         large = sizes * float(np.prod(spacing_mm)) >= min_bone_mm3
         large[0] = False
         self.mask: npt.NDArray[np.bool_] = large[numbers]

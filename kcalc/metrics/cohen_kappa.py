@@ -25,12 +25,12 @@ class CohenKappa(keras.metrics.Metric):  # type: ignore[misc]
 
     Args:
         num_classes: Number of classes, at least 2.
+        name: Name of the metric.
         weightage: None, ``"linear"`` or ``"quadratic"``; weighted where classes are
             ordered, such as risk classes.
         sparse_labels: Whether ``y_true`` holds class numbers; False: one-hot vectors.
         regression: Whether ``y_pred`` is a class number as a real, which is rounded,
             for two classes cut at 0.5; False: scores of each class.
-        name: Name of the metric.
         **kwargs: ``dtype``, as of every Keras metric.
 
     Call arguments:
@@ -64,10 +64,10 @@ class CohenKappa(keras.metrics.Metric):  # type: ignore[misc]
     def __init__(
         self,
         num_classes: int,
+        name: str = "cohen_kappa",
         weightage: str | None = None,
         sparse_labels: bool = False,
         regression: bool = False,
-        name: str = "cohen_kappa",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
