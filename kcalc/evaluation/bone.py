@@ -52,7 +52,7 @@ class BoneDistance:
         sizes = sum(
             np.bincount(plane.ravel(), minlength=count + 1) for plane in numbers
         )
-        large = sizes * float(np.prod(spacing_mm)) >= min_bone_mm3
+        large = np.asarray(sizes * float(np.prod(spacing_mm)) >= min_bone_mm3)
         large[0] = False
         self.mask: npt.NDArray[np.bool_] = large[numbers]
         self._spacing = np.array(spacing_mm)
