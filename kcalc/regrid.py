@@ -112,6 +112,30 @@ def onto_axial(
     return _as_dtype(mixed, array.dtype)
 
 
+def axial_grid_round(
+    geometry: Geometry, spacing_mm: tuple[float, float, float] | None = None
+) -> Geometry:
+    """Return the axial grid that holds a turned one.
+
+    Args:
+        geometry: The turned grid.
+        spacing_mm: Spacing (z, y, x) wanted; None for that of the grid's axes.
+    """
+    last = np.array(geometry.shape_zyx) - 1
+    corners = geometry.index_to_mm(
+        [[last[d] * (k >> d & 1) for d in range(3)] for k in range(8)]
+    )
+    low = corners.min(axis=0)
+    spacing_mm = geometry.spacing_mm if spacing_mm is None else spacing_mm
+    extent_zyx = (corners.max(axis=0) - low)[::-1]
+    z, y, x = (
+        int(np.ceil(e / s - 1e-6)) + 1
+        for e, s in zip(extent_zyx, spacing_mm, strict=True)
+    )
+    origin = (float(low[0]), float(low[1]), float(low[2]))
+    return Geometry.axial((z, y, x), spacing_mm, origin)
+
+
 def mask_on_slices(
     mask: npt.NDArray[Any], geometry: Geometry, stack: SliceStack
 ) -> npt.NDArray[Any]:

@@ -26,6 +26,7 @@ ORDER = (
     "files",
     "io",
     "phantoms",
+    "registration",
     "scoring",
     "preparation",
     "data",
@@ -56,6 +57,7 @@ TENSORFLOW_FREE = (
     "regrid",
     "io",
     "phantoms",
+    "registration",
     "scoring",
     "evaluation",
     "report",
@@ -119,10 +121,17 @@ def test_tensorflow_stays_out_of_the_light_parts(path: Path):
 
 
 @pytest.mark.parametrize(
-    "module", ["kcalc", "kcalc.scoring", "kcalc.io", "kcalc.phantoms", "kcalc.cli"]
+    "module",
+    [
+        *("kcalc", "kcalc.scoring", "kcalc.io", "kcalc.phantoms"),
+        *("kcalc.registration", "kcalc.cli"),
+    ],
 )
 def test_importing_the_light_parts_loads_nothing_heavy(module: str):
-    heavy = ("tensorflow", "keras", "scipy", "pydicom", "highdicom", "matplotlib")
+    heavy = (
+        *("tensorflow", "keras", "scipy", "pydicom", "highdicom", "matplotlib"),
+        "SimpleITK",
+    )
     code = (
         f"import sys, {module}\n"
         f"print([name for name in {heavy!r} if name in sys.modules])"

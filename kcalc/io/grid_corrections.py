@@ -19,7 +19,7 @@ from kcalc.geometry import Geometry
 from kcalc.hounsfield import CT_MIN_HU
 from kcalc.io.pixel_checks import MAX_VOXELS
 from kcalc.orientation import lps_geometry, lps_view
-from kcalc.regrid import onto_axial, onto_grid
+from kcalc.regrid import axial_grid_round, onto_axial, onto_grid
 from kcalc.slices import SliceStack
 from kcalc.volume import GridCorrection, SourceSlices
 
@@ -123,7 +123,7 @@ def corrected_volume(
         if _off_axial_deg(turned) < OBLIQUE_LIMIT_DEG:
             array, geometry = np.ascontiguousarray(lps_view(array, geometry)), turned
         else:
-            target = _axial_grid_round(turned)
+            target = axial_grid_round(turned)
             _check_budget(target, path)
             array = onto_axial(array, geometry, target, outside=outside)
             geometry = target
@@ -136,23 +136,6 @@ def _off_axial_deg(geometry: Geometry) -> float:
     normal = np.cross(column, row)
     cosine = abs(float(normal[2])) / float(np.linalg.norm(normal))
     return float(np.degrees(np.arccos(min(1.0, cosine))))
-
-
-def _axial_grid_round(geometry: Geometry) -> Geometry:
-    """Return the axial grid that holds a turned one, with the spacing of its axes."""
-    last = np.array(geometry.shape_zyx) - 1
-    corners = geometry.index_to_mm(
-        [[last[d] * (k >> d & 1) for d in range(3)] for k in range(8)]
-    )
-    low = corners.min(axis=0)
-    spacing_mm = geometry.spacing_mm
-    extent_zyx = (corners.max(axis=0) - low)[::-1]
-    z, y, x = (
-        int(np.ceil(e / s - 1e-6)) + 1
-        for e, s in zip(extent_zyx, spacing_mm, strict=True)
-    )
-    origin = (float(low[0]), float(low[1]), float(low[2]))
-    return Geometry.axial((z, y, x), spacing_mm, origin)
 
 
 def _check_budget(geometry: Geometry, path: Path) -> None:

@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kcalc.anatomy import LABEL_NAMES
 from kcalc.phantoms.case import Phantom
 from kcalc.phantoms.head_brain import brain, scalp, vessels
 from kcalc.phantoms.head_build import HeadBuild
 from kcalc.phantoms.head_calcium import artefacts, other_head_calcium
 from kcalc.phantoms.head_face import ears, face, face_outline
 from kcalc.phantoms.physics import Scanner, drawn_scanner
-from kcalc.phantoms.render import Scene, render
+from kcalc.phantoms.render import Paint, Scene, render
 from kcalc.phantoms.roi import cut_at_threshold, draw_outlines
-from kcalc.phantoms.siphon import carotid_lesions, carotids, walls
+from kcalc.phantoms.siphon import Carotid, carotid_lesions, carotids, walls
 from kcalc.phantoms.skull_base import calvaria, sella, skull, skull_base
 
 SHARE_WITHOUT_ICAC = 0.42
@@ -71,24 +72,17 @@ def head(
     arteries = carotids(build)
     deposits, facts = carotid_lesions(build, arteries, num_lesions)
     deposits += other_head_calcium(build)
-    relief = skull_base(build)
     paints = [
-        *scalp(build),
-        *face_outline(build),
-        *calvaria(build),
-        *brain(build),
-        *skull(build, relief),
-        *face(build, relief),
-        *sella(build),
-        *vessels(build),
-        *walls(build, arteries),
-        *(ears(build) if preset == "full" else ()),
+        *head_tissue(build, arteries, with_ears=preset == "full"),
         *artefacts(build),
     ]
     machine = _scanner(preset, build, scanner)
     scene = Scene(paints, deposits, calcium_share=0.35, beside_hu=build.blood_hu)
     parameters = {
         "preset": preset,
+        "carotids": {
+            LABEL_NAMES[artery.label]: artery.knots_xyz_mm() for artery in arteries
+        },
         "num_lesions": num_lesions,
         "lesions": facts,
         "blood_hu": build.blood_hu,
@@ -107,6 +101,31 @@ def head(
     outlines = draw_outlines(phantom.label, scan.array, scan.geometry)
     label = cut_at_threshold(outlines, scan.array, scan.geometry)
     return replace(phantom, outlines=outlines, label=label)
+
+
+def head_tissue(
+    build: HeadBuild, arteries: list[Carotid], *, with_ears: bool
+) -> list[Paint]:
+    """Return all of a head but calcium and artefacts, in the order of painting.
+
+    Args:
+        build: The patient.
+        arteries: Its internal carotids.
+        with_ears: Whether the field of view reaches to them.
+    """
+    relief = skull_base(build)
+    return [
+        *scalp(build),
+        *face_outline(build),
+        *calvaria(build),
+        *brain(build),
+        *skull(build, relief),
+        *face(build, relief),
+        *sella(build),
+        *vessels(build),
+        *walls(build, arteries),
+        *(ears(build) if with_ears else ()),
+    ]
 
 
 def _drawn_number(rng: np.random.Generator) -> int:

@@ -67,6 +67,19 @@ class Carotid:
     radius_mm: Points
     segments: tuple[str, ...]
 
+    def knots_xyz_mm(self) -> list[list[float]]:
+        """Return 17 points from neck to division, rounded: for records."""
+        steps = np.linspace(0, len(self.path_xyz_mm) - 1, len(_COURSE)).round()
+        knots: list[list[float]] = self.path_xyz_mm[steps.astype(int)].round(2).tolist()
+        return knots
+
+
+def median_course() -> Points:
+    """Return the left artery of the median head, petrous part to its end, (n, 3)."""
+    path = smooth_path(np.array(_COURSE, dtype=float), _STEPS)
+    where = np.linspace(0, len(_COURSE) - 1, _STEPS)
+    return path[where >= _ENDS["cervical"]]
+
 
 def carotids(build: HeadBuild) -> list[Carotid]:
     """Draw both internal carotid arteries, each with its own bends and width."""

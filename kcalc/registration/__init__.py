@@ -1,0 +1,21 @@
+"""Head CT into the standard pose: a scan enters, it leaves on the network's grid.
+
+Rigid registration needs SimpleITK: ``pip install "kcalc[register]"``.
+"""
+
+from kcalc.registration.network_grid import NETWORK_GRID, NetworkScan, to_network_grid
+from kcalc.registration.pose import Pose
+from kcalc.registration.reference import Reference, phantom_reference
+from kcalc.registration.register import Fit, given_reference, register_head
+
+__all__ = [
+    "NETWORK_GRID",
+    "Fit",
+    "NetworkScan",
+    "Pose",
+    "Reference",
+    "given_reference",
+    "phantom_reference",
+    "register_head",
+    "to_network_grid",
+]
