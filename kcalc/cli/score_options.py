@@ -26,6 +26,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "valve and the aorta need --mask, icac needs it or a --model",
     )
     option(
+        "--register",
+        action="store_true",
+        help="with --target icac: register the head rigidly, so that the network sees "
+        "it on the grid that it was trained on; the volume is told on that grid and on "
+        "the scan's own",
+    )
+    option(
+        "--reference",
+        type=arguments.path,
+        metavar="HEAD",
+        help="head CT to register to (default: kcalc's phantom head)",
+    )
+    option(
         "--vessels",
         type=arguments.path,
         metavar="FILE",
@@ -97,4 +110,6 @@ def taken(options: argparse.Namespace) -> ScoreOptions:
         age=options.age,
         sex=options.sex,
         group=options.group,
+        register=options.register,
+        reference_path=options.reference,
     )

@@ -222,7 +222,8 @@ def _check_spacing(network: Network, spacing_mm: tuple[float, float, float]) -> 
             "MODEL_SPACING",
             f"The network was trained on voxels of {needs} mm (z, y, x), "
             f"{SPACING_TOLERANCE:.0%} more or less. Received: {has} mm.",
-            hint="Resample the scan to that spacing first, or take another model.",
+            hint="Resample the scan to that spacing (a head for the carotids with "
+            "--register or kcalc.registration.to_network_grid), or take another model.",
         )
 
 

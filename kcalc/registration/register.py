@@ -89,8 +89,10 @@ def register_head(volume: Volume, reference: Reference | None = None) -> Fit:
     _check_extent(scan)
     pose = best_pose(scan, reference)
     if pose is None:
-        raise _misfit("nothing in it was found to look like a head")
-    alike, _ = correlation(scan, reference, pose)
+        raise _misfit("nothing that looks like a head")
+    alike = correlation(scan, reference, pose)
+    if not alike >= LEAST_CORRELATION:
+        raise _misfit(f"a correlation of {alike:.2f}")
     carotid_share = _share_inside(volume, reference, pose)
     if carotid_share < LEAST_CAROTID_SHARE:
         raise UnfitError(
@@ -101,10 +103,8 @@ def register_head(volume: Volume, reference: Reference | None = None) -> Fit:
             hint="Choose a series that reaches from below the skull base to above the "
             "sella.",
         )
-    if not alike >= LEAST_CORRELATION:
-        raise _misfit(f"its skull base correlates by {alike:.2f} with the reference")
     if pose.angle_deg > MOST_TURN_DEG:
-        raise _misfit(f"it would be turned by {pose.angle_deg:.0f} degrees")
+        raise _misfit(f"a turn by {pose.angle_deg:.0f} degrees")
     return Fit(pose, alike, carotid_share, reference.name)
 
 
@@ -132,8 +132,7 @@ def _misfit(what: str) -> UnfitError:
     return UnfitError(
         "REGISTER_FIT",
         f"a head CT must fit the reference: correlation {LEAST_CORRELATION} or more, "
-        f"turned by {MOST_TURN_DEG:g} degrees at most. Received: a scan of which "
-        f"{what}.",
+        f"turned by {MOST_TURN_DEG:g} degrees at most. Received: {what}.",
         hint="Check that it is a head CT in HU with its right orientation, or give a "
         "reference head of your own (--reference).",
     )

@@ -171,10 +171,8 @@ def _descended(
     return float(method.GetMetricValue()), Pose.of(rotation, middle)
 
 
-def correlation(
-    scan: EvenGrid, reference: Reference, pose: Pose
-) -> tuple[float, float]:
-    """Return how alike bone of scan and skull base are, and how much of it is seen.
+def correlation(scan: EvenGrid, reference: Reference, pose: Pose) -> float:
+    """Return how alike bone of scan and skull base are in what both show.
 
     Args:
         scan: The scan on cubes.
@@ -182,19 +180,15 @@ def correlation(
         pose: Where it lies in the scan.
 
     Returns:
-        Pearson's correlation at 4 mm, -1 to 1 (0 where either is constant), and the
-        share of the skull base that lies in the scan.
+        Pearson's correlation at 4 mm, -1 to 1; 0 where either is constant.
     """
     base = replace(reference.grid, inside=reference.skull_base).coarser(2)
     there = scan.coarser(2).resampled_to(base.geometry, pose.matrix)
     both = base.inside & there.inside
-    if not both.any():
-        return 0.0, 0.0
     a, b = (_clipped(grid, BONE_WINDOW_HU)[both] for grid in (base, there))
-    share = float(both.sum() / base.inside.sum())
-    if a.std() == 0 or b.std() == 0:
-        return 0.0, share
-    return float(np.corrcoef(a, b)[0, 1]), share
+    if a.size < 2 or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _clipped(grid: EvenGrid, window_hu: tuple[float, float]) -> npt.NDArray[np.float32]:

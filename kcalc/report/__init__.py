@@ -13,6 +13,7 @@ from kcalc.report.html import render_html
 from kcalc.report.overlay import overlay_picture
 from kcalc.report.pictures import Picture, lesion_pictures
 from kcalc.report.record import score_record
+from kcalc.report.registration import registration_pictures
 from kcalc.report.summary import summary_lines
 from kcalc.report.table import lesions_csv
 
@@ -24,6 +25,7 @@ __all__ = [
     "lesion_pictures",
     "lesions_csv",
     "overlay_picture",
+    "registration_pictures",
     "render_html",
     "result_folder",
     "score_record",

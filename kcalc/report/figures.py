@@ -93,12 +93,13 @@ class Outline:
     Args:
         mask: (row, column) of the displayed slice.
         style: ``"kept"`` for a lesion of the score, ``"dropped"`` for candidates that
-            the rule leaves out.
+            the rule leaves out, ``"reference"`` and ``"course"`` for bone and carotids
+            of the head that a scan was registered to.
         numbers: Number and displayed (row, column) of the lesions in it.
     """
 
     mask: npt.NDArray[np.bool_]
-    style: Literal["kept", "dropped"]
+    style: Literal["kept", "dropped", "reference", "course"]
     numbers: Sequence[tuple[int, float, float]] = ()
 
 
@@ -219,22 +220,8 @@ def slice_svg(
     Returns:
         The ``<svg>`` of the slice and the ``<svg>`` of the enlarged part.
     """
-    height_mm, width_mm = plane.spacing_mm
-    row, row_end, column, column_end = _united(box, zoom)
-    png = _png(image_hu[row:row_end, column:column_end])
-    image = (
-        f'<image id="{picture_id}"'
-        f' x="{column * width_mm:.3f}" y="{row * height_mm:.3f}"'
-        f' width="{(column_end - column) * width_mm:.3f}"'
-        f' height="{(row_end - row) * height_mm:.3f}" preserveAspectRatio="none"'
-        f' href="data:image/png;base64,{png}"/>'
-    )
-    lines = "".join(
-        f'<path class="outline {outline.style}" d="{outline_path(outline.mask)}"/>'
-        for outline in outlines
-        if outline.mask.any()
-    )
-    lines = f'<g transform="scale({width_mm:.6f} {height_mm:.6f})">{lines}</g>'
+    image = _image(image_hu, _united(box, zoom), plane, picture_id)
+    lines = _lines(outlines, plane)
     whole = (
         _svg_open(box, plane, "whole", label)
         + image
@@ -255,6 +242,51 @@ def slice_svg(
         + "</svg>"
     )
     return whole, enlarged
+
+
+def plane_svg(
+    image_hu: npt.NDArray[Any],
+    outlines: Sequence[Outline],
+    plane: DisplayPlane,
+    *,
+    picture_id: str,
+    label: str,
+) -> str:
+    """Draw one displayed slice, all of it; the arguments are :func:`slice_svg`'s."""
+    box = (0, image_hu.shape[0], 0, image_hu.shape[1])
+    return (
+        _svg_open(box, plane, "plane", label)
+        + _image(image_hu, box, plane, picture_id)
+        + _lines(outlines, plane)
+        + _marks(box, plane)
+        + _scale_bar(box, plane)
+        + "</svg>"
+    )
+
+
+def _image(
+    image_hu: npt.NDArray[Any], box: Box, plane: DisplayPlane, picture_id: str
+) -> str:
+    height_mm, width_mm = plane.spacing_mm
+    row, row_end, column, column_end = box
+    png = _png(image_hu[row:row_end, column:column_end])
+    return (
+        f'<image id="{picture_id}"'
+        f' x="{column * width_mm:.3f}" y="{row * height_mm:.3f}"'
+        f' width="{(column_end - column) * width_mm:.3f}"'
+        f' height="{(row_end - row) * height_mm:.3f}" preserveAspectRatio="none"'
+        f' href="data:image/png;base64,{png}"/>'
+    )
+
+
+def _lines(outlines: Sequence[Outline], plane: DisplayPlane) -> str:
+    height_mm, width_mm = plane.spacing_mm
+    lines = "".join(
+        f'<path class="outline {outline.style}" d="{outline_path(outline.mask)}"/>'
+        for outline in outlines
+        if outline.mask.any()
+    )
+    return f'<g transform="scale({width_mm:.6f} {height_mm:.6f})">{lines}</g>'
 
 
 def _dominant_axis(vector: npt.NDArray[np.float64], *, without: int) -> int:

@@ -33,6 +33,7 @@ def finding_text(record: Mapping[str, Any]) -> str:
     sentences = (
         _scan(record),
         _score(record),
+        _network_grid(record),
         _lesions(record),
         _classes(record),
         _percentile(record),
@@ -104,6 +105,13 @@ def _score(record: Mapping[str, Any]) -> str:
         )
     text = ", ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _network_grid(record: Mapping[str, Any]) -> str:
+    grid = record["network_grid"]
+    if grid is None:
+        return ""
+    return f"On the network's grid {grid['volume_mm3']:.1f} mm3."
 
 
 def _lesions(record: Mapping[str, Any]) -> str:

@@ -13,13 +13,18 @@ from typing import Any
 from kcalc.report.all_rules import all_rules_section
 from kcalc.report.figures import WINDOW_LEVEL_HU, WINDOW_WIDTH_HU
 from kcalc.report.pictures import Picture
+from kcalc.report.registration import network_grid_words, registration_section
 from kcalc.report.style import STYLE
 from kcalc.report.summary import further_numbers
 from kcalc.report.table import LESION_COLUMNS
 
 
 def render_html(
-    record: Mapping[str, Any], pictures: Sequence[Picture], *, num_left_out: int = 0
+    record: Mapping[str, Any],
+    pictures: Sequence[Picture],
+    *,
+    num_left_out: int = 0,
+    registration: Sequence[str] = (),
 ) -> str:
     """Return the report as a self-contained HTML document.
 
@@ -27,6 +32,8 @@ def render_html(
         record: What ``score.json`` holds (:func:`kcalc.report.score_record`).
         pictures: Slices with lesions, in slice order.
         num_left_out: Slices with lesions that are not shown.
+        registration: Pictures of a registered head
+            (:func:`kcalc.report.registration.registration_pictures`).
     """
     sections = (
         _header(record),
@@ -36,6 +43,7 @@ def render_html(
         _findings(record["findings"]),
         _rule(record),
         all_rules_section(record),
+        registration_section(record, registration),
         _pictures(record, pictures, num_left_out),
         _lesions(record),
         _scan(record),
@@ -78,6 +86,15 @@ def _tiles(record: Mapping[str, Any]) -> str:
     else:
         score = f"{record['agatston']:.1f}"
         tiles = [_tile("Agatston score", score, _count(record), "main")]
+    grid = record["network_grid"]
+    if grid is not None:
+        tiles[0] = _tile(
+            "Volume, scan's grid", volume, f"mm³, {_count(record)}", "main"
+        )
+        words = f"mm³ on {network_grid_words(record)}"
+        tiles.append(
+            _tile("Volume, network's grid", f"{grid['volume_mm3']:.1f}", words)
+        )
     if record["risk_category"] is not None:
         standing = (
             "non-standard acquisition"

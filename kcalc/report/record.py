@@ -25,6 +25,7 @@ RECORD_SCHEMA = 1
 
 _PLAIN: dict[str, Any] = {
     "all_rules": None,
+    "network_grid": None,
     "target": {"name": "coronary", "title": TARGETS["coronary"].title, "note": ""},
     "volume_isotropic_mm3": None,
     "risk_classes": "common",

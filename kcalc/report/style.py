@@ -50,6 +50,9 @@ tfoot td { font-weight: 650; border-bottom: 0; }
 .switch label { cursor: pointer; font-weight: 600; }
 .key { display: inline-block; width: 22px; height: 0; margin-right: 7px;
   vertical-align: middle; border-top: 3px solid var(--kept); }
+.key.reference { border-top: 2px solid #ff5d5d; }
+.key.course { border-top: 3px solid var(--dropped); }
+.planes { display: grid; gap: 8px; grid-template-columns: 1fr 1fr; margin-top: 12px; }
 .key.dropped { border-top: 3px dashed var(--dropped); }
 .pictures { display: grid; gap: 22px; margin-top: 16px; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 6px;
@@ -64,6 +67,9 @@ svg.zoom image, svg.zoom use { image-rendering: pixelated; }
   vector-effect: non-scaling-stroke; stroke-linecap: square; stroke: var(--kept); }
 .outline.dropped { stroke: var(--dropped); stroke-dasharray: 3 3;
   stroke-linecap: butt; }
+.outline.reference, .outline.course { fill: none; stroke-width: 1px;
+  vector-effect: non-scaling-stroke; stroke: #ff5d5d; }
+.outline.course { stroke: var(--dropped); stroke-width: 1.6px; }
 .outline.number { fill: var(--kept); stroke: #000; stroke-width: .5px;
   paint-order: stroke; font-weight: 650; }
 svg text { font-family: inherit; }

@@ -7,6 +7,7 @@ from typing import Any
 
 from kcalc.report.all_rules import all_rules_lines
 from kcalc.report.finding import non_standard_words, percentile_words
+from kcalc.report.registration import network_grid_words
 
 
 def summary_lines(record: Mapping[str, Any]) -> list[str]:
@@ -19,6 +20,7 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
         *_target(record),
         *_agatston(record),
         *_volume_and_mass(record),
+        *_network_grid(record),
         ("Lesions", record["num_lesions"]),
         *_vessels(record),
         *further_numbers(record),
@@ -98,6 +100,14 @@ def _volume_and_mass(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     mass_mg = record["mass_mg"]
     mass = "no mass calibration" if mass_mg is None else f"{mass_mg:.2f} mg"
     return [("Volume", f"{record['volume_mm3']:.1f} mm3"), ("Mass", mass)]
+
+
+def _network_grid(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    grid = record["network_grid"]
+    if grid is None:
+        return []
+    text = f"{grid['volume_mm3']:.1f} mm3 on {network_grid_words(record)}"
+    return [("Network's grid", text)]
 
 
 def _mass_source(record: Mapping[str, Any]) -> list[tuple[str, str]]:

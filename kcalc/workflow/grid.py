@@ -16,6 +16,7 @@ import numpy.typing as npt
 from kcalc.regrid import mask_on_slices
 from kcalc.scoring import ScoringRule
 from kcalc.scoring.components import calcium_voxels
+from kcalc.slices import SliceStack
 from kcalc.volume import Volume
 
 _WORDS = {
@@ -38,9 +39,13 @@ def on_scored_grid(
     mask: npt.NDArray[Any], volume: Volume, scored: Volume
 ) -> npt.NDArray[Any]:
     """Return a mask found on a volume on the grid of the score, nearest voxel."""
-    if scored is volume or volume.source is None:
+    if scored is volume:
         return mask
-    return mask_on_slices(mask, volume.geometry, volume.source.stack)
+    source = volume.source
+    stack = (
+        SliceStack.from_geometry(scored.geometry) if source is None else source.stack
+    )
+    return mask_on_slices(mask, volume.geometry, stack)
 
 
 def calcium_of(

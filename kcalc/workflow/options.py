@@ -20,6 +20,7 @@ from kcalc.scoring import (
 from kcalc.scoring.calibration import ROD_DENSITY_MG_PER_ML
 from kcalc.scoring.percentile import SEXES, Sex
 from kcalc.scoring.rules import STANDARD_TUBE_VOLTAGE_KVP
+from kcalc.scoring.targets import CAROTID_TASK
 from kcalc.scoring.vessels import DEFAULT_DISTANCE_MM
 from kcalc.volume import Acquisition, Finding
 
@@ -45,6 +46,9 @@ class ScoreOptions:
         age: Age in years, for the percentile.
         sex: ``"female"`` or ``"male"``, for percentile and aortic valve.
         group: Group of the percentile table.
+        register: Register a head CT rigidly, so that a network sees it on the grid that
+            it was trained on; the score is taken there and on the scan's own grid.
+        reference_path: Head CT to register to; None for kcalc's phantom.
 
     Raises:
         UsageError: Choices that exclude or need each other (also a ValueError).
@@ -62,6 +66,8 @@ class ScoreOptions:
     age: float | None = None
     sex: Sex | None = None
     group: str | None = None
+    register: bool = False
+    reference_path: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _demand(
@@ -102,6 +108,16 @@ class ScoreOptions:
             self.target != "coronary-ordinal" or self.vessels_path is not None,
             "the ordinal score needs the course of the coronary arteries: give a "
             "segmentation of them (vessels_path, --vessels).",
+        )
+        _demand(
+            not self.register or self.target_preset.task == CAROTID_TASK,
+            "heads are registered for the target icac alone (register, --register); "
+            f"received the target {self.target}.",
+        )
+        _demand(
+            self.register or self.reference_path is None,
+            "a reference is what a head is registered to; ask for that too "
+            "(register=True, --register).",
         )
 
     @property

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from kcalc._version import NOTICE
 from kcalc.artifact import SHIPPED_MODELS
 from kcalc.errors import UsageError
+from kcalc.registration import NetworkScan
 from kcalc.report import (
     lesion_pictures,
     lesions_csv,
@@ -55,6 +56,7 @@ from kcalc.workflow.masks import (
 )
 from kcalc.workflow.network import Progress, find_calcium
 from kcalc.workflow.options import ScoreOptions, rule_for_beam
+from kcalc.workflow.registered import registered, score_on_network_grid
 
 if TYPE_CHECKING:
     import keras
@@ -66,6 +68,7 @@ SCORE_FILE = "score.json"
 LESIONS_FILE = "lesions.csv"
 MASK_FILE = "mask.nii.gz"
 STORED_MASK_FILE = "mask_stored.nii.gz"
+NETWORK_MASK_FILE = "mask_network.nii.gz"
 REPORT_FILE = "report.html"
 
 
@@ -83,6 +86,8 @@ class ScanResult:
         directory: The result folder.
         seconds_network: Wall time in the network; 0 with a given mask.
         seconds_rest: Wall time of everything else, TensorFlow's start included.
+        on_network_grid: The scan registered onto the network's grid; None where that
+            was not asked for.
     """
 
     score: CalciumScore
@@ -93,6 +98,7 @@ class ScanResult:
     directory: Path
     seconds_network: float
     seconds_rest: float
+    on_network_grid: NetworkScan | None = None
 
     def summary(self) -> str:
         """Return the result in a few lines of text."""
@@ -144,6 +150,11 @@ def score_scan(
     stored slices form a grid of their own, such as a coronal one,
     ``mask_stored.nii.gz`` has the calcium on it. ``grid`` in ``score.json`` says which.
 
+    With ``options.register`` a network sees the head on the grid that it was trained
+    on. Its mask is scored there (``network_grid`` in ``score.json``,
+    ``mask_network.nii.gz``), then goes back to the scan's grid, is cut there at the
+    threshold and scored as any mask. A given mask goes the other way.
+
     Args:
         input_path: Folder or file of a DICOM series, or a NIfTI file in HU.
         output_directory: New, empty, or an unchanged former result, which is replaced.
@@ -178,8 +189,10 @@ def score_scan(
 
     Raises:
         InputError: The scan or the mask is refused.
-        UnfitError: ``KVP_UNKNOWN``, the tube voltage is neither stated nor given, or
-            ``KVP_RANGE``, it has no adapted thresholds.
+        UnfitError: ``KVP_UNKNOWN``, the tube voltage is neither stated nor given;
+            ``KVP_RANGE``, it has no adapted thresholds; ``REGISTER_FIT`` or
+            ``REGISTER_ROI``, the scan is no head in a pose of one, or does not show the
+            carotids.
         GeometryError: ``MODEL_SPACING``, the model needs another spacing.
         ModelError: The model is missing, damaged or for another task.
         ResourceError: The output folder cannot be written, or holds something else.
@@ -224,10 +237,13 @@ def score_scan(
         vessels = read_vessels(options.vessels_path, volume)
         calibration = calibration_of(volume, mass_calibration, options)
         percentiles = read_percentiles(options)
+        placed = registered(seen, options, report)
+        on_grid = None
         if mask_path is None:
-            found = find_calcium(model, target, seen, report)
-            mask = on_scored_grid(found.mask, seen, volume)
-            found = replace(found, mask=mask)
+            shown = seen if placed is None else placed.scan.volume
+            found = find_calcium(model, target, shown, report)
+            on_grid = found.mask
+            found = replace(found, mask=on_scored_grid(on_grid, shown, volume))
         else:
             found = read_given_mask(mask_path, volume, mask_labels)
         if vessels is not None:
@@ -249,6 +265,9 @@ def score_scan(
         score = calcium_score(
             volume.array, found.mask, volume.spacing_mm, rule=beam_rule, **facts
         )
+        network = score_on_network_grid(
+            placed, on_grid, found, volume, beam_rule, facts
+        )
         all_rules = under_all_rules(rule, volume, found.mask, options, facts)
         mask = calcium_of(volume.array, found.mask, score.rule)
         mask_on_slices = calcium_on_slices(seen, mask, volume, score.rule)
@@ -258,11 +277,12 @@ def score_scan(
             found.mask,
             model=found.model,
             findings=(
+                *network.findings,
                 *found.findings,
                 *beam_findings,
                 *standing_findings(volume, score, calibration, options),
             ),
-            packages=found.packages,
+            packages=(*found.packages, *network.packages),
             grid=grid_facts(seen, volume, mask_on_slices),
             derived=derived_values(
                 volume,
@@ -274,7 +294,7 @@ def score_scan(
                 percentiles=percentiles,
                 vessel_map=found.vessel_map,
             )
-            | {"all_rules": all_rules},
+            | {"all_rules": all_rules, "network_grid": network.record},
         )
         pictures, num_left_out = lesion_pictures(
             volume,
@@ -283,13 +303,19 @@ def score_scan(
             progress=lambda done, total: report("Drawing pictures", done, total),
         )
         report("Writing the results", 0, 0)
-        html = render_html(record, pictures, num_left_out=num_left_out)
+        html = render_html(
+            record,
+            pictures,
+            num_left_out=num_left_out,
+            registration=network.pictures(),
+        )
         write_text(folder / REPORT_FILE, html)
         write_text(folder / LESIONS_FILE, lesions_csv(record["lesions"]))
         write_nifti(folder / MASK_FILE, mask, volume.geometry)
         stored = seen.as_stored()
         if volume.source is not None and stored is not None:
             write_nifti(folder / STORED_MASK_FILE, mask_on_slices, stored.geometry)
+        network.write_mask(folder / NETWORK_MASK_FILE)
         if dicom:
             write_dicom(folder, volume, mask, score, record, identity)
         record = write_record(folder / SCORE_FILE, record)
@@ -303,6 +329,7 @@ def score_scan(
         directory=Path(output_directory),
         seconds_network=found.seconds_network,
         seconds_rest=seconds - found.seconds_network,
+        on_network_grid=network.scan,
     )
 
 
