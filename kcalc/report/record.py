@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE, __version__
+from kcalc.anatomy import CORONARY_VESSELS
 from kcalc.report.finding import finding_text
 from kcalc.scoring import TARGETS, CalciumScore, ScoringRule
 from kcalc.scoring.components import calcium_voxels
@@ -113,8 +114,20 @@ def _leave_out_agatston(values: dict[str, Any], rule: ScoringRule) -> None:
     values["rule"]["description"] = volume_in_words(rule)
     for lesion in values["lesions"]:
         lesion |= {"agatston": None, "weight": None}
-    for total in (values["per_vessel"] or {}).values():
-        total["agatston"] = None
+    if values["per_vessel"] is not None:
+        values["per_vessel"] = without_coronary(values["per_vessel"])
+        for total in values["per_vessel"].values():
+            total["agatston"] = None
+
+
+def without_coronary(totals: Mapping[str, Any]) -> dict[str, Any]:
+    """Return totals by vessel without those of coronary arteries that are empty."""
+    names = {vessel.name for vessel in CORONARY_VESSELS}
+    return {
+        name: total
+        for name, total in totals.items()
+        if name not in names or total["num_lesions"]
+    }
 
 
 def merged_findings(

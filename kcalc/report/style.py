@@ -53,6 +53,7 @@ tfoot td { font-weight: 650; border-bottom: 0; }
 .key.reference { border-top: 2px solid #ff5d5d; }
 .key.course { border-top: 3px solid var(--dropped); }
 .planes { display: grid; gap: 8px; grid-template-columns: 1fr 1fr; margin-top: 12px; }
+.planes svg { height: auto; }
 .key.dropped { border-top: 3px dashed var(--dropped); }
 .pictures { display: grid; gap: 22px; margin-top: 16px; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 6px;

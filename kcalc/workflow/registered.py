@@ -21,6 +21,7 @@ from kcalc.registration import (
 )
 from kcalc.registration.rigid import simpleitk
 from kcalc.report import registration_pictures
+from kcalc.report.record import without_coronary
 from kcalc.scoring import ScoringRule, calcium_score
 from kcalc.volume import Finding, Volume
 from kcalc.workflow.grid import calcium_of
@@ -143,7 +144,7 @@ def score_on_network_grid(
         if totals is None
         else {
             name: {key: total[key] for key in ("volume_mm3", "num_lesions")}
-            for name, total in totals.items()
+            for name, total in without_coronary(totals).items()
         },
         "share_inside": round(placed.scan.share_inside, 4),
         "registration": placed.scan.fit.to_dict(),
