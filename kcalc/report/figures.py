@@ -92,10 +92,10 @@ class Outline:
 
     Args:
         mask: (row, column) of the displayed slice.
-        style: ``"kept"`` for a lesion of the score, ``"dropped"`` for candidates that
-            the rule leaves out, ``"reference"`` and ``"course"`` for bone and carotids
-            of the head that a scan was registered to.
-        numbers: Number and displayed (row, column) of the lesions in it.
+        style: ``"kept"`` for a lesion of the score, ``"dropped"`` for what the rule
+            leaves out, ``"reference"`` and ``"course"`` for a reference's bone and
+            carotids.
+        numbers: Number and displayed (row, column) of its lesions.
     """
 
     mask: npt.NDArray[np.bool_]
@@ -222,26 +222,13 @@ def slice_svg(
     """
     image = _image(image_hu, _united(box, zoom), plane, picture_id)
     lines = _lines(outlines, plane)
-    whole = (
-        _svg_open(box, plane, "whole", label)
-        + image
-        + lines
-        + _zoom_frame(zoom, plane)
-        + _marks(box, plane)
-        + _scale_bar(box, plane)
-        + "</svg>"
-    )
     numbers = [number for outline in outlines for number in outline.numbers]
-    enlarged = (
-        _svg_open(zoom, plane, "zoom", f"{label}, enlarged")
-        + f'<use href="#{picture_id}"/>'
-        + lines
-        + _numbers(numbers, zoom, plane)
-        + _marks(zoom, plane)
-        + _scale_bar(zoom, plane)
-        + "</svg>"
+    whole = image + lines + _zoom_frame(zoom, plane)
+    part = f'<use href="#{picture_id}"/>' + lines + _numbers(numbers, zoom, plane)
+    return (
+        _svg(box, plane, "whole", label, whole),
+        _svg(zoom, plane, "zoom", f"{label}, enlarged", part),
     )
-    return whole, enlarged
 
 
 def plane_svg(
@@ -254,14 +241,8 @@ def plane_svg(
 ) -> str:
     """Draw one displayed slice, all of it; the arguments are :func:`slice_svg`'s."""
     box = (0, image_hu.shape[0], 0, image_hu.shape[1])
-    return (
-        _svg_open(box, plane, "plane", label)
-        + _image(image_hu, box, plane, picture_id)
-        + _lines(outlines, plane)
-        + _marks(box, plane)
-        + _scale_bar(box, plane)
-        + "</svg>"
-    )
+    content = _image(image_hu, box, plane, picture_id) + _lines(outlines, plane)
+    return _svg(box, plane, "plane", label, content)
 
 
 def _image(
@@ -282,9 +263,9 @@ def _image(
 def _lines(outlines: Sequence[Outline], plane: DisplayPlane) -> str:
     height_mm, width_mm = plane.spacing_mm
     lines = "".join(
-        f'<path class="outline {outline.style}" d="{outline_path(outline.mask)}"/>'
-        for outline in outlines
-        if outline.mask.any()
+        f'<path class="outline {line.style}" d="{outline_path(line.mask)}"/>'
+        for line in outlines
+        if line.mask.any()
     )
     return f'<g transform="scale({width_mm:.6f} {height_mm:.6f})">{lines}</g>'
 
@@ -333,7 +314,8 @@ def _png(image_hu: npt.NDArray[Any]) -> str:
     return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _svg_open(box: Box, plane: DisplayPlane, style: str, label: str) -> str:
+def _svg(box: Box, plane: DisplayPlane, style: str, label: str, content: str) -> str:
+    """Return a picture of a box in mm: its content, marks of the sides, a scale bar."""
     height_mm, width_mm = plane.spacing_mm
     row, row_end, column, column_end = box
     return (
@@ -341,6 +323,7 @@ def _svg_open(box: Box, plane: DisplayPlane, style: str, label: str) -> str:
         f"{column * width_mm:.3f} {row * height_mm:.3f}"
         f" {(column_end - column) * width_mm:.3f}"
         f' {(row_end - row) * height_mm:.3f}">'
+        f"{content}{_marks(box, plane)}{_scale_bar(box, plane)}</svg>"
     )
 
 
