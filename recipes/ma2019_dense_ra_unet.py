@@ -327,8 +327,8 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
     The card has the figures of ``OUT/real_scans.json`` too, once that is there.
     """
-    from kcalc.export import export_saved_model
-    from kcalc.export.card import model_card
+    from kcalc.export import card_coronary, export_saved_model
+    from kcalc.export.card import CORONARY, model_card
     from kcalc.training.finished import (
         best_model,
         read_evaluation,
@@ -343,17 +343,21 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     real_scans, real_command = out / "real_scans.json", "benchmarks/real_scans.py"
     card = model_card(
         name,
+        CORONARY,
         network="DenseRAUnet (Ma and Zhang 2019, arXiv 1907.11392)",
         recipe_file=Path(__file__).name,
         run=run,
+        kept=f"pixel F1 on validation slices, {run['best']['val_f1']:.3f} "
+        f"(probability >= {recipe.threshold} and >= 130 HU)",
+        mask=card_coronary.mask_rule(THRESHOLD, COMPONENT_SHARE),
         trained_on=SIMULATED if arguments.data is None else LABELLED,
         store=CaseStore(out / STORE_FILE),
-        evaluation=read_evaluation(out),
-        real_scans=read_record(real_scans, made_by=real_command)
-        if real_scans.exists()
-        else None,
-        threshold=THRESHOLD,
-        component_share=COMPONENT_SHARE,
+        performance=card_coronary.performance(read_evaluation(out)),
+        real_scans=card_coronary.real_scans(
+            read_record(real_scans, made_by=real_command)
+            if real_scans.exists()
+            else None
+        ),
         limitations=LIMITATIONS,
         changes=[f"Trained with kcalc {run['versions']['kcalc']}.", *CHANGES[name]],
     )

@@ -86,7 +86,7 @@ def test_the_head_gives_a_command_of_its_own_file_for_every_step(path: Path):
     commands = re.findall(r"^    python (\S+) +(\S+)", module.__doc__, re.MULTILINE)
     expected = [(f"recipes/{path.name}", name) for name in module.COMMANDS]
     assert commands == expected
-    assert list(module.COMMANDS) == ["prepare", "train", "evaluate", "export"]
+    assert list(module.COMMANDS)[:4] == ["prepare", "train", "evaluate", "export"]
 
 
 @every_recipe

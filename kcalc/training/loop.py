@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from kcalc.training.config import (
     recipe_to_dict,
     smoke_recipe,
 )
+from kcalc.training.fused_normalization import fused_normalization
 from kcalc.training.keeper import Keeper
 from kcalc.training.memory import enough_memory
 from kcalc.training.objective import Objective, set_scheduled
@@ -186,7 +187,9 @@ def fit(
         step = TrainStep(
             model, objective, strategy, training.micro_batches, training.xla
         )
-        _train(step, keeper, recipe, store, seed, objective, strategy, request)
+        one = strategy.num_replicas_in_sync == 1
+        with fused_normalization(model) if one else nullcontext():
+            _train(step, keeper, recipe, store, seed, objective, strategy, request)
     weights = folder / BEST_WEIGHTS
     of_chief(strategy, [0.0])  # which has written the weights now
     keras.Model(model.inputs, model.outputs).load_weights(weights)
@@ -238,6 +241,8 @@ def _train(
                     raise StoppedError(
                         request.exit_code, state["epoch"] + 1, state["step"]
                     )
+            # Validated with what the schedules end with, so that epochs compare.
+            set_scheduled(objective, recipe.schedules, training.epochs - 1)
             keeper.after_epoch(scheduled)
 
 
