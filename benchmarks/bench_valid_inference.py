@@ -35,7 +35,7 @@ import numpy as np
 
 AIM = 0.35
 BOUND_GB = 6.0
-MAX_VOXELS = 7_000_000
+MAX_VOXELS = 9_000_000
 WINDOW_HU = (-1000.0, 1500.0)
 ROIS = {"98x178x178": (98, 178, 178), "96x96x96": (96,) * 3, "64x64x64": (64,) * 3}
 LEADING = "98x178x178"

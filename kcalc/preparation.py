@@ -147,7 +147,7 @@ def stack_indices(
     With ``stack_step_mm`` the slices nearest to its multiples, of two equally near
     ones (to a thousandth of their distance) the one nearer to the middle; slices
     thicker than the step come more than once.
-    :func:`kcalc.export.signatures.segment_signature` does the same in a graph.
+    :func:`kcalc.export.signatures.stack_mask_function` does the same in a graph.
 
     Args:
         num_slices: Number of slices of the volume.

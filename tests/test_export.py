@@ -70,7 +70,7 @@ def segment(loaded: Any, hu: Any, spacing_mm: Any = SPACING_MM) -> Any:
 
 
 def test_the_signatures_are_the_contract(version: Path, loaded: Any) -> None:
-    assert set(loaded.signatures) == {"serving_default", "segment"}
+    assert set(loaded.signatures) == {"serving_default", "segment", "score"}
     found = {
         name: (
             {
@@ -92,6 +92,17 @@ def test_the_signatures_are_the_contract(version: Path, loaded: Any) -> None:
         "segment": (
             {"hu": ("int16", [None, None, None]), "spacing_mm": ("float32", [3])},
             {"mask": ("uint8", [None, None, None])},
+        ),
+        "score": (
+            {"hu": ("int16", [None, None, None]), "spacing_mm": ("float32", [3])},
+            {
+                "agatston": ("float32", []),
+                "volume_mm3": ("float32", []),
+                "lesion_count": ("int32", []),
+                "lesions": ("float32", [None, 13]),
+                "lesion_columns": ("string", [13]),
+                "rule": ("string", []),
+            },
         ),
     }
     assert {

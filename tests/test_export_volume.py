@@ -29,6 +29,8 @@ from kcalc.inference import (
 from kcalc.models import residual_dropout_fcn
 from kcalc.phantoms import write_dicom_series
 from kcalc.preparation import InputSpec
+from kcalc.scoring import calcium_score
+from kcalc.scoring.targets import ICAC_RULE
 from kcalc.volume import Acquisition, Volume
 
 SPACING_MM = (1.0, 0.49, 0.49)
@@ -146,6 +148,9 @@ def test_the_signatures_and_the_manifest_are_the_contract(
         {"hu": ("int16", (None,) * 3), "spacing_mm": ("float32", (3,))},
         {"mask": ("uint8", (None,) * 3)},
     )
+    outputs = found["score"][1]
+    assert outputs["lesions"] == ("float32", (None, 11))
+    assert "agatston" not in outputs
     assert {
         name: tuple(
             {key: (info.dtype, info.shape) for key, info in side.items()}
@@ -220,6 +225,21 @@ def test_the_mask_is_that_of_the_whole_volume_at_voxels_above_130_hu(
         prediction.probability, np.where(volume.array > 130, probability, 0), atol=1e-6
     )
     assert prediction.num_slices_run == 7
+
+
+def test_score_gives_volume_and_lesions_of_the_mask(version: Path, loaded: Any) -> None:
+    volume = scan()
+    mask = predict(version, volume).mask
+    expected = calcium_score(volume.array, mask, SPACING_MM, rule=ICAC_RULE)
+    found = loaded.signatures["score"](
+        hu=tf.constant(volume.array), spacing_mm=tf.constant(SPACING_MM)
+    )
+    assert found["volume_mm3"].numpy() == pytest.approx(expected.volume_mm3, rel=1e-6)
+    assert found["lesion_count"].numpy() == expected.num_lesions > 1
+    assert found["rule"].numpy() == b"icac_volume"
+    np.testing.assert_allclose(
+        found["lesions"].numpy()[:, 5], [x.volume_mm3 for x in expected.lesions], 1e-6
+    )
 
 
 def test_a_flipped_scan_gets_the_same_mask_on_its_own_grid(version: Path) -> None:

@@ -1,4 +1,4 @@
-"""Connected components of slices in plain TensorFlow ops.
+"""Connected components in plain TensorFlow ops.
 
 Voxels are few, so they are a list: each points at its neighbours, and the smallest
 number of a component spreads through it by hooking and pointer jumping (Shiloach and
@@ -8,43 +8,42 @@ the logarithm of the component's size.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import tensorflow as tf
 
-_FORWARD_YX = ((0, 1), (1, -1), (1, 0), (1, 1))
-"""One of each pair of opposite neighbours in a slice."""
+_MOST_STEPS = {4: (0, 1), 8: (0, 2), 6: (1, 1), 26: (1, 3)}
+"""By connectivity: steps along z, and along all axes together, to a neighbour."""
 
 
-def component_of_voxels(mask: Any) -> tuple[Any, Any]:
-    """Return the voxels of a mask and the 2-D, 8-connected component of each.
+def component_of_voxels(mask: Any, connectivity: int = 8) -> tuple[Any, Any]:
+    """Return the voxels of a mask and the component of each.
 
     Args:
-        mask: bool (n, y, x); slices are apart.
+        mask: bool (z, y, x).
+        connectivity: 4 or 8 within slices, 6 or 26 across them.
 
     Returns:
         Indices int64 (num_voxels, 3) in scan order, and for each the number of the
         first voxel of its component, int32 (num_voxels,).
     """
     index = tf.where(mask)
-    num_voxels = tf.size(index, out_type=tf.int64) // 3
+    num_voxels = tf.size(index) // 3
     size = tf.shape(mask, out_type=tf.int64)
     # One column and one row of padding keep neighbours from wrapping round an edge.
     strides = tf.stack(
         [(size[1] + 1) * (size[2] + 2), size[2] + 2, tf.constant(1, tf.int64)]
     )
-    place = tf.reduce_sum(index * strides, axis=1) + 1
-    number = tf.range(tf.cast(num_voxels, tf.int32))
-    room = size[0] * strides[0] + strides[1] + 3
-    table = tf.tensor_scatter_nd_update(
-        tf.fill([room], tf.constant(-1, tf.int32)), place[:, None], number
-    )
+    place = tf.reduce_sum(index * strides, axis=1)
+    number = tf.range(num_voxels)
     starts, ends = [], []
-    for dy, dx in _FORWARD_YX:
-        other = tf.gather(table, place + dy * strides[1] + dx)
-        found = other >= 0
+    for step in _forward(connectivity):
+        wanted = place + tf.reduce_sum(tf.constant(step, tf.int64) * strides)
+        at = tf.minimum(tf.searchsorted(place, wanted), num_voxels - 1)
+        found = tf.gather(place, at) == wanted
         starts.append(tf.boolean_mask(number, found))
-        ends.append(tf.boolean_mask(other, found))
+        ends.append(tf.boolean_mask(at, found))
     start, end = tf.concat(starts, 0), tf.concat(ends, 0)
 
     def unjoined(parent: Any) -> Any:
@@ -62,6 +61,16 @@ def component_of_voxels(mask: Any) -> tuple[Any, Any]:
 
     parent = tf.while_loop(unjoined, lambda parent: (join(parent),), (number,))[0]
     return index, parent
+
+
+def _forward(connectivity: int) -> list[tuple[int, ...]]:
+    """Return one of each pair of opposite neighbours, (z, y, x)."""
+    along_z, in_all = _MOST_STEPS[connectivity]
+    return [
+        step
+        for step in product((0, 1), (-1, 0, 1), (-1, 0, 1))
+        if step > (0, 0, 0) and step[0] <= along_z and sum(map(abs, step)) <= in_all
+    ]
 
 
 def vote(votes: Any, candidates: Any, component_share: float) -> Any:

@@ -32,15 +32,21 @@ from kcalc.artifact import (
     write_sums,
 )
 from kcalc.errors import ModelError
+from kcalc.export.graph_scoring import (
+    describe_score,
+    score_signature,
+    target_of_task,
+)
 from kcalc.export.packing import pack_weights
 from kcalc.export.signatures import (
     describe_signatures,
     segment_signature,
     serving_signature,
+    stack_mask_function,
 )
 from kcalc.export.volume_signatures import (
     describe_volume_signatures,
-    volume_segment_signature,
+    volume_mask_function,
     volume_serving_signature,
 )
 from kcalc.files import sync_file
@@ -79,9 +85,10 @@ def export_saved_model(
     """Export a network as the next version of a SavedModel.
 
     The signatures ``serving_default`` and ``segment`` (:mod:`kcalc.export.signatures`,
-    :mod:`kcalc.export.volume_signatures`) take Hounsfield units; all preparation is in
-    the graph. The folder loads with TensorFlow alone and can be served as it is. An
-    existing version is never touched.
+    :mod:`kcalc.export.volume_signatures`) take Hounsfield units, and so does ``score``
+    (:mod:`kcalc.export.graph_scoring`) of a task that kcalc has a rule for; all
+    preparation is in the graph. The folder loads with TensorFlow alone and can be
+    served as it is. An existing version is never touched.
 
     Args:
         model: Maps (batch, y, x, stack) to (batch, y, x, 1), any y and x; or a
@@ -126,6 +133,9 @@ def export_saved_model(
         if geometry is None
         else describe_volume_signatures()
     )
+    target = target_of_task(manifest.task)
+    if target is not None:
+        signatures["score"] = describe_score(target)
     manifest = replace(manifest, trained_on=trained_on, signatures=signatures)
     if batch_slices < 1:
         raise ValueError(
@@ -262,7 +272,7 @@ def _write_graph(
         network, weights = pack_weights(model)
         probabilities = probability_function(network, input_spec)
         serving = serving_signature(probabilities, input_spec)
-        segment = segment_signature(
+        mask_of = stack_mask_function(
             probabilities,
             input_spec,
             threshold=manifest.threshold,
@@ -274,7 +284,7 @@ def _write_graph(
         network, weights = pack_weights(main_model(model))
         probabilities = volume_function(network, input_spec)
         serving = volume_serving_signature(probabilities, geometry)
-        segment = volume_segment_signature(
+        mask_of = volume_mask_function(
             probabilities,
             input_spec,
             geometry,
@@ -287,7 +297,10 @@ def _write_graph(
     # A bare tf.Variable: with the Keras model as attribute a session loader, such as a
     # server's, does not find the variables; keras.export stores each twice.
     module.tfvars = [weights]
-    signatures = {"serving_default": serving, "segment": segment}
+    signatures = {"serving_default": serving, "segment": segment_signature(mask_of)}
+    target = target_of_task(manifest.task)
+    if target is not None:
+        signatures["score"] = score_signature(mask_of, target)
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 

@@ -88,7 +88,7 @@ def serving_signature(probabilities: GraphFunction, input_spec: InputSpec) -> An
     return tf.function(serving_default, input_signature=[spec], autograph=False)
 
 
-def segment_signature(
+def stack_mask_function(
     probabilities: GraphFunction,
     input_spec: InputSpec,
     *,
@@ -96,8 +96,8 @@ def segment_signature(
     candidate_hu: int,
     component_share: float | None,
     batch_slices: int,
-) -> Any:
-    """Return ``segment``: a scan in, its mask out.
+) -> GraphFunction:
+    """Return the way from a scan to its mask.
 
     Each slice with a voxel >= ``candidate_hu`` is run with its neighbours, the border
     slices repeated; the others are 0. Memory is bounded by ``batch_slices``.
@@ -112,12 +112,12 @@ def segment_signature(
         batch_slices: Slices per call of the network.
 
     Returns:
-        ``tf.function`` from ``hu`` int16 (z, y, x), caudal to cranial, rows to
-        posterior, columns to the patient's left, and ``spacing_mm`` float32 (3,), to
-        ``mask`` uint8 (z, y, x), 1 where there is calcium.
+        Function from ``hu`` int16 (z, y, x), caudal to cranial, rows to posterior,
+        columns to the patient's left, and ``spacing_mm`` float32 (3,), to the mask,
+        uint8 (z, y, x), 1 where there is calcium.
     """
 
-    def segment(hu: Any, spacing_mm: Any) -> dict[str, Any]:
+    def mask_of(hu: Any, spacing_mm: Any) -> Any:
         hu = require_scan(hu, spacing_mm, input_spec)
         steps = _stack_steps(input_spec, tf.shape(hu)[0], spacing_mm[0])
         slices = tf.cast(
@@ -149,7 +149,21 @@ def segment_signature(
             ),
             parallel_iterations=1,
         )
-        return {"mask": require_finite(mask, finite)}
+        return require_finite(mask, finite)
+
+    return mask_of
+
+
+def segment_signature(mask_of: GraphFunction) -> Any:
+    """Return ``segment``, the ``tf.function`` from a scan to ``mask``.
+
+    Args:
+        mask_of: From :func:`stack_mask_function` or
+            :func:`kcalc.export.volume_signatures.volume_mask_function`.
+    """
+
+    def segment(hu: Any, spacing_mm: Any) -> dict[str, Any]:
+        return {"mask": mask_of(hu, spacing_mm)}
 
     return tf.function(segment, input_signature=SCAN_SPECS, autograph=False)
 

@@ -20,7 +20,7 @@ from kcalc.export.refusals import (
     require_finite,
     require_scan,
 )
-from kcalc.export.signatures import SCAN_SPECS, SEGMENT, GraphFunction
+from kcalc.export.signatures import SEGMENT, GraphFunction
 from kcalc.hounsfield import Comparison, reaches
 from kcalc.preparation import InputSpec, ValidGeometry
 
@@ -80,7 +80,7 @@ def volume_serving_signature(
     return tf.function(serving_default, input_signature=[spec], autograph=False)
 
 
-def volume_segment_signature(
+def volume_mask_function(
     probabilities: GraphFunction,
     input_spec: InputSpec,
     geometry: ValidGeometry,
@@ -90,8 +90,8 @@ def volume_segment_signature(
     comparison: Comparison,
     component_share: float | None,
     max_voxels: int,
-) -> Any:
-    """Return ``segment``: a scan of any size in, its mask out.
+) -> GraphFunction:
+    """Return the way from a scan of any size to its mask.
 
     Args:
         probabilities: From :func:`kcalc.inference.valid_network.volume_function`.
@@ -100,15 +100,15 @@ def volume_segment_signature(
         threshold: Probability at and above which a voxel is in the mask.
         candidate_hu: Value in HU that a voxel must reach to be in the mask.
         comparison: Whether ``candidate_hu`` itself is enough.
-        component_share: As of :func:`kcalc.export.signatures.segment_signature`.
+        component_share: As of :func:`kcalc.export.signatures.stack_mask_function`.
         max_voxels: Largest input of the network, in voxels; memory grows with it.
 
     Returns:
-        As :func:`kcalc.export.signatures.segment_signature`.
+        As :func:`kcalc.export.signatures.stack_mask_function`.
     """
     before, after = tf.constant(geometry.before_zyx), tf.constant(geometry.after_zyx)
 
-    def segment(hu: Any, spacing_mm: Any) -> dict[str, Any]:
+    def mask_of(hu: Any, spacing_mm: Any) -> Any:
         hu = require_scan(hu, spacing_mm, input_spec)
         candidates = reaches(hu, candidate_hu, comparison)
         size = tf.shape(hu)
@@ -163,9 +163,9 @@ def volume_segment_signature(
         found &= candidates
         if component_share is not None:
             found = vote(found, candidates, component_share)
-        return {"mask": require_finite(tf.cast(found, tf.uint8), finite)}
+        return require_finite(tf.cast(found, tf.uint8), finite)
 
-    return tf.function(segment, input_signature=SCAN_SPECS, autograph=False)
+    return mask_of
 
 
 def _plan(candidates: Any, geometry: ValidGeometry, max_voxels: int) -> Any:

@@ -20,7 +20,12 @@ from kcalc.inference.postprocess import calcium_of_slices
 from kcalc.inference.tiling import MAX_VOXELS, predict_exact
 from kcalc.inference.valid_network import rounded_hu
 from kcalc.orientation import lps_spacing_mm, lps_view
-from kcalc.preparation import SPACING_TOLERANCE, InputSpec, stack_indices
+from kcalc.preparation import (
+    SPACING_TOLERANCE,
+    InputSpec,
+    ValidGeometry,
+    stack_indices,
+)
 from kcalc.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -121,7 +126,7 @@ def predict(
     batches = (
         _stacks(network, hu, candidates, spacing_mm[0], batch_slices, progress)
         if network.geometry is None
-        else _boxes(network, hu, candidates, max_voxels, progress)
+        else _boxes(network, network.geometry, hu, candidates, max_voxels, progress)
     )
     seconds = 0.0
     for slices, output, spent in batches:
@@ -163,15 +168,13 @@ def _stacks(
 
 def _boxes(
     network: Network,
+    geometry: ValidGeometry,
     hu: Array,
     candidates: Array,
     max_voxels: int,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Batch]:
     """Run a network of valid convolutions on the boxes of the candidates."""
-    geometry = network.geometry
-    if geometry is None:
-        return
     seconds = 0.0
 
     def run(box: Array) -> Array:
