@@ -18,12 +18,15 @@ from kcalc import artifact
 from kcalc.cli import main
 from kcalc.errors import GeometryError, ModelError
 from kcalc.export import export_saved_model, save_keras_model
+from kcalc.export.volume_signatures import _plan
 from kcalc.geometry import Geometry
 from kcalc.inference import (
+    ValidGeometry,
     open_network,
     predict,
     predict_exact,
     residual_dropout_geometry,
+    tiling,
     valid_run,
 )
 from kcalc.models import residual_dropout_fcn
@@ -482,3 +485,27 @@ def test_a_bound_below_the_smallest_tile_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"at least 281048.*max_voxels=1000"):
         export_saved_model(model, tmp_path / "i", input_spec=SPEC, max_voxels=1000)
+
+
+# The plan of tiles in the graph
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_graph_cuts_the_tiles_that_predict_exact_cuts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    candidates = rng.random(rng.integers(1, 90, 3)) < (0.001, 0.1)[seed % 2]
+    candidates.flat[rng.integers(candidates.size)] = True
+    geometry = ValidGeometry((1, 2, 2), (2, 3, 3), (2, 4, 4), (5, 9, 9))
+    bound = int(rng.integers(405, 60_000))
+    low, step, parts = _plan(tf.constant(candidates), geometry, bound)
+    box = tiling._box(candidates)
+    assert step.numpy().tolist() == list(tiling._cheapest_step(box, geometry, bound))
+    start, stop = tiling._on_stride(box, geometry)
+    assert low.numpy().tolist() == list(start)
+    assert ((low + parts * step).numpy() >= stop).all()
+
+
+def test_no_candidate_makes_no_tile() -> None:
+    geometry = ValidGeometry((1, 2, 2), (2, 3, 3), (2, 4, 4), (5, 9, 9))
+    _, _, parts = _plan(tf.zeros((4, 5, 6), tf.bool), geometry, 9999)
+    assert parts.numpy().prod() == 0

@@ -180,8 +180,9 @@ def _plan(candidates: Any, geometry: ValidGeometry, max_voxels: int) -> Any:
     for axis in range(3):
         stride, lost = geometry.stride_zyx[axis], geometry.lost_zyx[axis]
         parts = tf.range(1, extent[axis] // stride + 2)
-        width = tf.maximum(_ceil(extent[axis], parts * stride), 1) * stride
-        shape = tf.where(tf.range(3) == axis, tf.size(parts), 1)
+        steps = tf.maximum(_ceil(extent[axis], parts * stride), 1)
+        width = tf.unique(steps).y * stride
+        shape = tf.where(tf.range(3) == axis, tf.size(width), 1)
         least = geometry.smallest_output_zyx[axis]
         taken = least + tf.maximum(0, _ceil(width - least, stride)) * stride + lost
         widths.append(width)
