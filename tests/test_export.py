@@ -231,7 +231,7 @@ def test_the_real_network_exports_and_gives_the_mask_of_predict(
     # One copy of the weights, and a small graph.
     stored = sum(f.stat().st_size for f in (version / "variables").iterdir())
     assert stored < 4 * model.count_params() + 5000
-    assert (version / "saved_model.pb").stat().st_size < 500_000
+    assert (version / "saved_model.pb").stat().st_size < 650_000
 
 
 # Refusals, through the session loader that TensorFlow Serving uses
