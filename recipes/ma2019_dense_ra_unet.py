@@ -16,14 +16,21 @@ Commands, the small network on phantoms (what kcalc ships)::
     python recipes/ma2019_dense_ra_unet.py train    --miniature --out runs/small
     python recipes/ma2019_dense_ra_unet.py evaluate --miniature --out runs/small
     python recipes/ma2019_dense_ra_unet.py export   --miniature --out runs/small
+    python recipes/ma2019_dense_ra_unet.py tables   --miniature --out runs/tables
+
+``tables --row NAME --seed N`` makes one row of the paper's tables (dense_unet, rau,
+edb, scse, iou): it renders wide chest phantoms to train on and chest and cardiac ones
+to test on, trains, tests, and writes ``recipes/results/ma2019/NAME-N.json``; run again
+after a kill it goes on. ``tables`` alone prints what is there.
 
 ``train`` goes on after a kill with ``--resume``. Without ``--miniature`` the same four
 commands train the paper's network; ``--smoke`` tries either in minutes: small phantoms,
 two steps. ``export`` writes ``OUT/export/<name>/<version>``, ready for
 ``saved_models/``, and counts on from the versions that are there.
 
-Hours: the small network 1.3 to 2 on two CPU cores, a sixth of it to render; the
-paper's network was not trained here: its million steps want a GPU.
+Hours: the small network 1.3 to 2 on two CPU cores, a sixth of it to render; a row of
+the tables with one seed about MINUTES minutes on one core; the paper's network was not
+trained here: its million steps want a GPU.
 
 Expected: the small network's figures are in its model card. Paper: pixel F1 0.75, right
 risk class 120 of 144 scans (0.83) after the 130 HU cut.
@@ -56,10 +63,12 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kcalc.data import (
     Augmentation,
@@ -71,13 +80,36 @@ from kcalc.data import (
     prepare_store,
 )
 from kcalc.data.sources import PhantomOrder, phantom_cases
-from kcalc.evaluation import case_table, compare_split, figures, patient_text
-from kcalc.files import writable_folder
+from kcalc.errors import UsageError
+from kcalc.evaluation import (
+    CaseComparison,
+    by_kind,
+    case_table,
+    compare_masks,
+    compare_split,
+    figures,
+    patient_text,
+    summary,
+)
+from kcalc.files import whole_or_absent, writable_folder
+from kcalc.geometry import Geometry
+from kcalc.hounsfield import AGATSTON_THRESHOLD_HU, CT_MIN_HU
 from kcalc.preparation import InputSpec
-from kcalc.training import OptimizerConfig, Recipe, TrainingConfig
+from kcalc.scoring import rule
+from kcalc.training import OptimizerConfig, Recipe, TrainingConfig, recipe_to_dict
+from kcalc.training.ablation import AblationRow, is_written, read_rows, write_row
+from kcalc.training.ablation_table import (
+    Column,
+    Finding,
+    ablation_table,
+    findings_text,
+    mean_and_sd,
+    missing_text,
+)
 from kcalc.training.command_line import run_recipe
 from kcalc.training.config import smoke_recipe
 from kcalc.training.run_record import write_json
+from kcalc.volume import Volume
 
 if TYPE_CHECKING:
     import keras
@@ -90,7 +122,7 @@ INPUT_SPEC = InputSpec(
 
 
 def build_model(
-    width: float, blocks: tuple[int, ...], prior: float = 0.5
+    width: float, blocks: tuple[int, ...], prior: float = 0.5, **switches: bool
 ) -> keras.Model:
     """Return the network for slices of any size.
 
@@ -98,24 +130,32 @@ def build_model(
         width: Factor on the channels.
         blocks: Layers of the dense blocks.
         prior: Probability of calcium that the new network starts from.
+        **switches: ``residual_atrous``, ``extra_dense`` and ``scse`` of
+            :func:`kcalc.models.dense_ra_unet`, all on by default.
     """
     from kcalc.models import dense_ra_unet
 
-    model = dense_ra_unet((None, None, INPUT_SPEC.stack), width=width, blocks=blocks)
+    model = dense_ra_unet(
+        (None, None, INPUT_SPEC.stack), width=width, blocks=blocks, **switches
+    )
     model.get_layer("head_logits").bias.assign([math.log(prior / (1 - prior))])
     return model
 
 
-def build_loss(threshold: float, weight: float | None = None) -> keras.losses.Loss:
+def build_loss(
+    threshold: float, weight: float | None = None, iou: bool = True
+) -> keras.losses.Loss:
     """Return the paper's loss: bootstrap cross-entropy plus soft IoU.
 
     Args:
         threshold: Background of at least this probability is left out.
         weight: Both trade-off coefficients; None balances the classes.
+        iou: Whether the soft IoU is added.
     """
-    from kcalc.losses import BootstrapIoU
+    from kcalc.losses import BootstrapCrossentropy, BootstrapIoU
 
-    return BootstrapIoU(threshold=threshold, alpha=weight, beta=weight)
+    loss = BootstrapIoU if iou else BootstrapCrossentropy
+    return loss(threshold=threshold, alpha=weight, beta=weight)
 
 
 def build_sgd(config: OptimizerConfig) -> keras.optimizers.Optimizer:
@@ -235,6 +275,68 @@ LIMITATIONS = (
     "be taken for coronary calcium, and noise >= 130 HU in thin or low-dose scans too.",
     "No figures were made per tube voltage, kernel, slice thickness or scanner.",
 )
+
+TINY = replace(
+    SMALL,
+    name="ma2019_dense_ra_unet_tiny",
+    data=replace(
+        SMALL.data,
+        sampling=replace(SMALL.data.sampling, size=128, side=(96, 192)),
+        validation_slices=48,
+        validation_size=256,
+    ),
+    optimizer=_ADAM,
+    training=replace(_SHORT, epochs=6),
+    build_model=partial(build_model, width=0.125, blocks=(2, 3, 4, 3), prior=0.005),
+    build_optimizer=partial(build_adam, _ADAM, 6 * 250),
+)
+"""What ``tables --miniature`` trains in every row."""
+
+_SWITCHES = ("residual_atrous", "extra_dense", "scse", "iou")
+ROWS = tuple(
+    AblationRow(
+        name, title, "Tables 1 and 2", {s: s in _SWITCHES[:on] for s in _SWITCHES}
+    )
+    for on, (name, title) in enumerate(
+        [
+            ("dense_unet", "Dense U-Net"),
+            ("rau", "Dense U-Net + RAU"),
+            ("edb", "Dense U-Net + RAU + EDB"),
+            ("scse", "Dense U-Net + RAU + EDB + scSE"),
+            ("iou", "DenseRAUnet (all of these + IoU)"),
+        ]
+    )
+)
+SEEDS = (0, 1, 2)
+RESULTS = Path(__file__).parent / "results" / "ma2019"
+"""Rows of ``tables --miniature`` that are kept in git."""
+
+TINY_PHANTOMS = {
+    "wide": {"train": 40, "validation": 8, "test": 12},
+    "cardiac": {"test": 12},
+}
+"""Phantoms of the tables by kind and split: trained on wide chest alone."""
+TINY_SCANS = {
+    "wide": {"pixel_mm": 1.1, "slice_spacing_mm": 3.0, "slice_thickness_mm": 3.0},
+    "cardiac": {"pixel_mm": 0.8, "slice_spacing_mm": 2.5, "slice_thickness_mm": 2.5},
+}
+"""Wide fields of 282 mm, gated ones of 205 mm, finer in all directions."""
+TINY_SHAPE, TINY_SMOKE_SHAPE = (24, 256, 256), (9, 64, 64)
+TINY_SEED = 600_000
+TINY_FILE = "tables.h5"
+
+UNFILTERED = replace(
+    rule("agatston_1990"),
+    name="agatston_1990_unfiltered",
+    source="Agatston 1990 on the pixels that a network marks, whatever their HU: the "
+    "score without post-processing of Ma and Zhang 2019, Table 2.",
+    threshold_hu=float(CT_MIN_HU),
+)
+STAGES = {
+    "raw": "p >= 0.5, no post-processing",
+    "filtered": "then 130 HU and connected components, the paper's post-processing",
+    "voted": "components by vote, kcalc's post-processing",
+}
 
 
 def prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
@@ -375,11 +477,241 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     log.info("written %s", version)
 
 
+def tables(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """Make the row ``--row`` of Tables 1 and 2, or print the rows that are there."""
+    tiny = recipe is SMALL
+    folder = RESULTS if tiny and not arguments.smoke else arguments.out / "rows"
+    if arguments.row is not None:
+        known = {row.name: row for row in ROWS}
+        if arguments.row not in known:
+            raise UsageError(
+                "USAGE",
+                f"--row must be one of {', '.join(known)}. "
+                f"Received: {arguments.row!r}.",
+            )
+        make_row(TINY if tiny else recipe, known[arguments.row], folder, arguments)
+        return
+    text = tables_text(folder)
+    with whole_or_absent(writable_folder(folder) / "tables.md") as path:
+        path.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def make_row(
+    base: Recipe, row: AblationRow, folder: Path, arguments: argparse.Namespace
+) -> None:
+    """Train and test one row with one seed and write its file, unless it is there."""
+    from kcalc.training import fit
+
+    seed, out = arguments.seed, writable_folder(arguments.out)
+    recipe = row_recipe(base, row)
+    store = tables_store(base, out, arguments.smoke)
+    settings = {
+        "recipe": recipe_to_dict(smoke_recipe(recipe) if arguments.smoke else recipe),
+        "cases": store.fingerprint(),
+    }
+    if is_written(folder, row, seed, settings):
+        log.info("%s-%d is in %s already", row.name, seed, folder)
+        return
+    began = time.process_time()
+    result = fit(
+        recipe,
+        store=store,
+        out=out / f"{row.name}-{seed}",
+        seed=seed,
+        resume=True,
+        smoke=arguments.smoke,
+    )
+    stages = tested_stages(result.model, recipe, store)
+    path = write_row(
+        folder,
+        row,
+        seed,
+        {"best_epoch": result.best["epoch"], **stage_figures(stages)},
+        cases=stage_values(stages),
+        settings=settings,
+        cpu_seconds=time.process_time() - began,
+    )
+    log.info("written %s", path)
+
+
+def row_recipe(base: Recipe, row: AblationRow) -> Recipe:
+    """Return the recipe of one row: the switches of its network and its loss."""
+    switches = dict(row.changes)
+    iou = switches.pop("iou")
+    return replace(
+        base,
+        name=f"{base.name}_{row.name}",
+        build_model=partial(base.build_model, **switches),
+        build_loss=partial(base.build_loss, iou=iou),
+    )
+
+
+def tables_store(base: Recipe, out: Path, smoke: bool) -> CaseStore:
+    """Return the cases of the tables: one store for all rows and seeds.
+
+    The paper's network takes the cases that ``prepare`` wrote.
+    """
+    if base is not TINY:
+        return CaseStore(out / STORE_FILE)
+    path = out / TINY_FILE
+    if not path.exists():
+        CaseStore.write(path, phantom_cases(tables_orders(smoke)))
+    return CaseStore(path)
+
+
+def tables_orders(smoke: bool) -> list[PhantomOrder]:
+    """Return the phantoms of the tables; none is a phantom of ``prepare``."""
+    orders = []
+    for kind, counts in TINY_PHANTOMS.items():
+        shape = TINY_SMOKE_SHAPE if smoke else TINY_SHAPE
+        scan = {**TINY_SCANS[kind], "shape_zyx": shape}
+        if smoke:
+            scan |= {"num_lesions": 6, "pixel_mm": 2.0}
+        for split, count in counts.items():
+            first = TINY_SEED + 10_000 * list(SEED_OF_SPLIT).index(split)
+            for index in range(1 if smoke else count):
+                orders.append(PhantomOrder(kind, first + index, split, scan))
+    return orders
+
+
+def tested_stages(
+    model: keras.Model, recipe: Recipe, store: CaseStore
+) -> dict[str, list[CaseComparison]]:
+    """Return the test cases scored by label and by the network, stage by stage."""
+    from kcalc.inference import open_network, predict
+    from kcalc.inference.postprocess import calcium_of_slices
+
+    network = replace(
+        open_network(model, input_spec=recipe.input_spec), candidate_hu=-math.inf
+    )
+    stages: dict[str, list[CaseComparison]] = {stage: [] for stage in STAGES}
+    for record in store.split("test"):
+        image, label = store.image(record.name)[:], store.label(record.name)[:]
+        volume = Volume(image, Geometry.axial(record.shape_zyx, record.spacing_mm))
+        found = predict(network, volume, keep_probability=True)
+        candidates = image >= AGATSTON_THRESHOLD_HU
+        probability, share = found.probability, COMPONENT_SHARE
+        masks = {
+            "raw": found.mask,
+            "filtered": calcium_of_slices(probability, candidates, THRESHOLD, None),
+            "voted": calcium_of_slices(probability, candidates, THRESHOLD, share),
+        }
+        for stage, mask in masks.items():
+            stages[stage].append(
+                compare_masks(record, image, label, mask, rule=UNFILTERED)
+            )
+    return stages
+
+
+def stage_figures(stages: Mapping[str, Sequence[CaseComparison]]) -> dict[str, Any]:
+    """Return the figures of every stage, over all test cases and by kind."""
+    return {
+        stage: {"all": summary(comparisons), **by_kind(comparisons)}
+        for stage, comparisons in stages.items()
+    }
+
+
+def stage_values(
+    stages: Mapping[str, Sequence[CaseComparison]],
+) -> dict[str, dict[str, float]]:
+    """Return F1 and whether the risk class is right, by stage and case."""
+    values = {}
+    for stage, comparisons in stages.items():
+        values[f"{stage}_f1"] = {c.case: c.dice for c in comparisons}
+        values[f"{stage}_class"] = {
+            c.case: float(c.risk_reference == c.risk_result) for c in comparisons
+        }
+    return values
+
+
+F1 = Column("F1", "raw.all.pixel_f1", cases="raw_f1")
+CAC_RATE = Column("CAC rate", "raw.all.risk_category_agreement", 2, "raw_class")
+FILTER_RATE = Column(
+    "CAC filter rate", "filtered.all.risk_category_agreement", 2, "filtered_class"
+)
+TABLE_1 = (
+    F1,
+    Column("F1 chest", "raw.chest-wide.pixel_f1"),
+    Column("F1 cardiac", "raw.chest-cardiac.pixel_f1"),
+    Column("F1 filtered", "filtered.all.pixel_f1", cases="filtered_f1"),
+    Column("F1 voted", "voted.all.pixel_f1"),
+)
+TABLE_2 = (
+    CAC_RATE,
+    Column("chest", "raw.chest-wide.risk_category_agreement", 2),
+    Column("cardiac", "raw.chest-cardiac.risk_category_agreement", 2),
+    FILTER_RATE,
+    Column("filter, chest", "filtered.chest-wide.risk_category_agreement", 2),
+    Column("filter, cardiac", "filtered.chest-cardiac.risk_category_agreement", 2),
+    Column("vote", "voted.all.risk_category_agreement", 2),
+)
+FINDINGS = (
+    *(
+        Finding(f"{row.title} beats Dense U-Net in {what}", row.name, "dense_unet", c)
+        for what, c in (
+            ("pixel F1", F1),
+            ("CAC rate", CAC_RATE),
+            ("CAC filter rate", FILTER_RATE),
+        )
+        for row in ROWS[1:]
+    ),
+    Finding("The IoU loss adds to the network with all parts", "iou", "scse", F1),
+    *(
+        Finding(
+            f"Post-processing raises the CAC rate of {row.title}",
+            row.name,
+            row.name,
+            FILTER_RATE,
+            worse_column=CAC_RATE,
+        )
+        for row in ROWS
+    ),
+)
+"""What the paper says of its tables (sections 3 and 4)."""
+
+
+def tables_text(folder: Path) -> str:
+    """Return Tables 1 and 2 from the rows in a folder, and what reproduced."""
+    results = read_rows(folder, ROWS)
+    parts = [
+        "# Tables 1 and 2 of Ma and Zhang 2019 on phantoms",
+        "Mean ± SD over seeds; P of a paired t-test over the test cases against Dense "
+        "U-Net. Trained on wide chest phantoms alone. F1 is over the pixels of all "
+        "cases together. CAC rate is the share of patients in the risk class of the "
+        "label (0, 1-10, 11-100, 101-400, >400), of the marked pixels whatever their "
+        "HU; CAC filter rate is that after post-processing. Stages: "
+        + "; ".join(f"{name}, {words}" for name, words in STAGES.items())
+        + ".",
+        missing_text(ROWS, results, SEEDS),
+        "## Table 1",
+        ablation_table(ROWS, results, TABLE_1, baseline="dense_unet"),
+        "The paper: Dense U-Net 0.65, DenseRAUnet 0.75, each part between them.",
+        "## Table 2",
+        ablation_table(ROWS, results, TABLE_2, baseline="dense_unet"),
+        "The paper, 144 patients: CAC rate 0.70, 0.72, 0.76, 0.76, 0.78; CAC filter "
+        "rate 0.69, 0.77, 0.80, 0.81, 0.83.",
+        "## What reproduced",
+        findings_text(FINDINGS, results),
+    ]
+    if results:
+        one = results[0].figures["raw"]
+        commits = sorted({str(result.git["commit"])[:12] for result in results})
+        seconds = mean_and_sd([result.cpu_seconds for result in results], 0)
+        parts.append(
+            f"Test cases: {one['chest-wide']['cases']} chest, "
+            f"{one['chest-cardiac']['cases']} cardiac. CPU seconds a row and seed: "
+            f"{seconds}. Commits: {', '.join(commits)}."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
 COMMANDS = {
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,
     "export": export,
+    "tables": tables,
 }
 
 

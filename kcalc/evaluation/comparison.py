@@ -13,7 +13,7 @@ from kcalc.anatomy import LABEL_NAMES
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.evaluation.images import ImageAgreement, compare_image
 from kcalc.geometry import Geometry
-from kcalc.scoring import CalciumScore, calcium_score
+from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
 from kcalc.volume import Volume
 
 
@@ -79,7 +79,7 @@ def compare_split(
     store: CaseStore,
     split: str = "test",
     *,
-    rule: str = "agatston_1990",
+    rule: str | ScoringRule = "agatston_1990",
     finds_vessels: bool = False,
 ) -> Iterator[CaseComparison]:
     """Compare a network's masks with the labels, case by case.
@@ -89,7 +89,7 @@ def compare_split(
             ``lambda volume: kcalc.predict(network, volume).mask``.
         store: Labelled cases.
         split: Which of them.
-        rule: Name of the scoring rule for both masks.
+        rule: The scoring rule for both masks, or its name.
         finds_vessels: Whether the mask's values are labels of :mod:`kcalc.anatomy`.
 
     Raises:
@@ -114,7 +114,7 @@ def compare_masks(
     label: npt.NDArray[Any],
     mask: npt.NDArray[Any],
     *,
-    rule: str = "agatston_1990",
+    rule: str | ScoringRule = "agatston_1990",
     finds_vessels: bool = False,
 ) -> CaseComparison:
     """Score one case with the reader's label and with the network's mask.
@@ -125,7 +125,7 @@ def compare_masks(
         label: (z, y, x) labels of :mod:`kcalc.anatomy`, above 0 where the reader
             marked calcium.
         mask: (z, y, x), above 0 where the network did.
-        rule: Name of the scoring rule for both.
+        rule: The scoring rule for both, or its name.
         finds_vessels: Whether the mask's values are labels of :mod:`kcalc.anatomy`.
 
     Raises:

@@ -60,7 +60,8 @@ class RowResult:
         settings: What decides the figures beside seed and row, such as
             ``recipe_to_dict(recipe)``.
         changes: The row's changes when it was made.
-        cpu_seconds: CPU time of all threads of the run.
+        cpu_seconds: CPU time of all threads of the process that finished the row; one
+            that was killed before is not in it.
         git: Commit of kcalc and whether its checkout differed from it.
         versions: Of Python and packages.
     """
