@@ -121,59 +121,6 @@ def test_parameters_at_full_and_at_shipped_width(full_size: keras.Model) -> None
     assert dense_ra_unet(width=0.25).count_params() == 1_525_916
 
 
-@pytest.mark.slow
-def test_trunk_equals_densenet_121_of_keras_but_for_the_first_pooling() -> None:
-    published = keras.applications.DenseNet121(
-        weights=None, include_top=False, input_shape=(64, 64, 3)
-    )
-    rng = np.random.default_rng(0)
-    weights = [
-        rng.uniform(0.5, 1.5, w.shape)
-        if "variance" in w.path
-        else np.asarray(w) + rng.normal(0, 0.02, w.shape)
-        for w in published.weights
-    ]
-    published.set_weights(weights)
-    without_pooling = _without_first_pooling(published)
-    model = dense_ra_unet((64, 64, 3))
-    trunk = keras.Model(model.input, model.get_layer("dense4_out_relu").output)
-    # Keras's list is layer by layer as ours, with each pair's four parts in turn.
-    for layer in trunk.layers:
-        if not layer.name.startswith("dense") or layer.name.endswith(("bn", "relu")):
-            count = len(layer.weights)
-            layer.set_weights(weights[:count])
-            weights = weights[count:]
-            continue
-        for parts in layer._pairs():
-            for part in parts:
-                count = len(part.weights)
-                part.set_weights(weights[:count])
-                weights = weights[count:]
-    assert not weights
-    inputs = rng.random((1, 64, 64, 3), dtype="float32")
-    np.testing.assert_allclose(
-        np.asarray(trunk(inputs)),
-        np.asarray(without_pooling(inputs)),
-        rtol=1e-3,
-        atol=1e-4,
-    )
-
-
-def _without_first_pooling(published: keras.Model) -> keras.Model:
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer.name in ("pool1", "zero_padding2d_1"):
-            return keras.layers.Identity(name=layer.name)
-        # "same" padding of stride 2 puts its odd pixel at the end, Keras's at the
-        # start; the convolution here pads as the network under test does.
-        if layer.name == "zero_padding2d":
-            return keras.layers.ZeroPadding2D(((2, 3), (2, 3)), name=layer.name)
-        return layer.__class__.from_config(layer.get_config())
-
-    copy = keras.models.clone_model(published, clone_function=clone)
-    copy.set_weights(published.get_weights())
-    return copy
-
-
 @pytest.mark.parametrize(
     ("switch", "without"),
     [
@@ -227,6 +174,47 @@ def test_initial_kernels_are_gaussian_with_he_deviation(full_size: keras.Model) 
     assert kernel.std() == pytest.approx(deviation, rel=0.03)
     # A truncated normal ends at 2.3 deviations; of 28 224 Gaussian draws some pass 3.
     assert np.abs(kernel).max() > 3 * deviation
+
+
+def test_a_stated_deviation_is_that_of_every_kernel() -> None:
+    model = _small(width=0.5, initial_std=0.01)
+    kernels = [w for w in model.weights if w.path.endswith("kernel") and w.ndim == 4]
+    values = np.concatenate([np.asarray(kernel).ravel() for kernel in kernels])
+    assert values.std() == pytest.approx(0.01, rel=0.01)
+    assert np.abs(values).max() > 0.03
+    assert values.mean() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_small_deviation_starts_near_one_half_and_a_scaled_one_does_not() -> None:
+    inputs = np.random.default_rng(0).random((1, 64, 64, 9), dtype="float32")
+    spread = {}
+    for std in (None, 0.01):
+        keras.utils.set_random_seed(0)
+        model = _small((64, 64, 9), width=0.5, initial_std=std)
+        start = np.asarray(model(inputs, training=True))
+        spread[std] = np.abs(start - 0.5).max()
+    assert spread[0.01] < 0.05 < 0.1 < spread[None]
+
+
+def test_the_shipped_recipe_starts_as_it_did() -> None:
+    # Its builder names no initialiser, so the default is part of its contract.
+    keras.utils.set_random_seed(3)
+    expected = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+    keras.utils.set_random_seed(3)
+    kernel = np.asarray(_small().get_layer("stem_conv").kernel)
+    keras.utils.set_random_seed(3)
+    np.testing.assert_array_equal(kernel, expected(kernel.shape))
+
+
+@pytest.mark.parametrize("std", [0.0, -0.01, float("nan"), float("inf")])
+def test_a_deviation_that_is_none_is_refused(std: float) -> None:
+    with pytest.raises(ValueError, match="initial_std must be None or above 0"):
+        _small(initial_std=std)
+
+
+def test_an_initializer_and_a_deviation_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="with another kernel_initializer"):
+        _small(initial_std=0.01, kernel_initializer="he_normal")
 
 
 def test_another_initializer_reaches_every_kernel() -> None:

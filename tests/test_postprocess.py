@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from kcalc.artifact import read_manifest
 from kcalc.export import export_saved_model, save_keras_model
 from kcalc.export.components import component_of_voxels, vote
 from kcalc.geometry import Geometry
+from kcalc.inference import open_network
 from kcalc.inference.postprocess import calcium_of_slices
 from kcalc.preparation import InputSpec
 from kcalc.volume import Volume
@@ -108,6 +110,40 @@ def test_the_vote_in_the_graph_equals_the_vote_outside(data, mask, share):
     votes = tf.constant((probability >= 0.5) & mask)
     in_graph = vote(votes, tf.constant(mask), share).numpy()
     assert np.array_equal(in_graph, calcium_of_slices(probability, mask, 0.5, share))
+
+
+# --- each stage by itself ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("threshold", "candidate_hu", "share", "expected"),
+    [
+        (0.25, -np.inf, None, [[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 1, 0]]),  # p alone
+        (0.40, -np.inf, None, [[0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0]]),
+        (0.25, 130.0, None, [[0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0]]),  # and 130 HU
+        (0.40, 130.0, 0.5, [[0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0]]),  # and components
+        (0.40, 130.0, 0.7, [[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]),
+    ],
+)
+def test_every_stage_of_the_post_processing_can_be_switched(
+    threshold: float, candidate_hu: float, share: float | None, expected: list
+):
+    image = keras.Input((None, None, 1))
+    output = keras.layers.Conv2D(1, 1, use_bias=False)(image)
+    model = keras.Model(image, output)
+    model.set_weights([np.ones((1, 1, 1, 1))])  # the windowed HU is the probability
+    # p 0.29 0.33 0.39 0.45 0.53 0; five candidates in one component, three of p >= 0.4.
+    rows = [[90, 130, 190, 250, 330, -900], [90, 0, 0, 0, 330, -900]]
+    array = np.array([rows], np.int16)
+    volume = Volume(array, Geometry.axial(array.shape, (3.0, 0.5, 0.5)))
+    network = replace(
+        open_network(model, input_spec=SPEC),
+        threshold=threshold,
+        candidate_hu=candidate_hu,
+        component_share=share,
+    )
+    found = kcalc.predict(network, volume).mask[0].astype(int)
+    assert found.tolist() == expected
 
 
 # --- a model that says so -------------------------------------------------------

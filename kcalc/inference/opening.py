@@ -43,7 +43,8 @@ class Network:
         input_spec: What the model takes.
         labels: Names of the mask's values 1, 2, ... in order.
         threshold: Probability at and above which a voxel is in the mask.
-        candidate_hu: Value in HU that a voxel must reach to be in the mask.
+        candidate_hu: Value in HU that a voxel must reach to be in the mask; ``-inf``
+            for no such cut, with which every slice is run.
         component_share: Share of a component that makes it part of the mask, or None
             (:func:`kcalc.inference.postprocess.calcium_of_slices`).
         manifest: The model's manifest, or None for a model that has none.
