@@ -92,7 +92,7 @@ def test_the_trunk_gives_what_densenet_121_of_keras_gives(
 ) -> None:
     inputs = np.random.default_rng(1).random((1, 64, 64, 3), dtype="float32")
     expected = np.asarray(without_first_pooling(published)(inputs))
-    assert expected.std() > 0.1
+    assert expected.std() > 0.03
     for path in (notop, write(published, tmp_path / "new.weights.h5")):
         model = dense_ra_unet((64, 64, 3), imagenet_weights=path)
         trunk = trunk_of(model)

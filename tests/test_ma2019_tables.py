@@ -144,17 +144,19 @@ def comparison(case: str, both: int, risk: str) -> CaseComparison:
     """Four true pixels, two found, risk class 1-10 by the label."""
     return CaseComparison(
         case=case,
-        kind=case.rpartition("-")[0],
         patient=case,
-        agatston_label=5.0,
-        agatston_network=3.0,
-        volume_mm3_label=4.0,
-        volume_mm3_network=2.0,
-        risk_label="1-10",
-        risk_network=risk,
-        voxels_label=4,
-        voxels_network=2,
+        voxel_mm3=1.0,
+        voxels_reference=4,
+        voxels_result=2,
         voxels_both=both,
+        reference_lesions=(),
+        result_lesions=(),
+        agatston_reference=5.0,
+        agatston_result=3.0,
+        scored_mm3_reference=4.0,
+        scored_mm3_result=2.0,
+        risk_reference="1-10",
+        risk_result=risk,
     )
 
 
@@ -165,7 +167,7 @@ def stages(gain: int = 0) -> dict[str, list[CaseComparison]]:
         comparison("chest-cardiac-1", 2, "0"),
         comparison("chest-cardiac-2", 0 + gain, "0"),
     ]
-    filtered = [replace(c, risk_network="1-10") for c in raw]
+    filtered = [replace(c, risk_result="1-10") for c in raw]
     return {"raw": raw, "filtered": filtered, "voted": filtered}
 
 
