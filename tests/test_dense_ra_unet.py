@@ -198,12 +198,13 @@ def test_a_small_deviation_starts_near_one_half_and_a_scaled_one_does_not() -> N
 
 def test_the_shipped_recipe_starts_as_it_did() -> None:
     # Its builder names no initialiser, so the default is part of its contract.
-    keras.utils.set_random_seed(3)
-    expected = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
-    keras.utils.set_random_seed(3)
-    kernel = np.asarray(_small().get_layer("stem_conv").kernel)
-    keras.utils.set_random_seed(3)
-    np.testing.assert_array_equal(kernel, expected(kernel.shape))
+    config = _small().get_layer("stem_conv").kernel_initializer.get_config()
+    expected = {
+        "scale": 2.0,
+        "mode": "fan_in",
+        "distribution": "untruncated_normal",
+    }
+    assert config.items() >= expected.items()
 
 
 @pytest.mark.parametrize("std", [0.0, -0.01, float("nan"), float("inf")])
