@@ -308,6 +308,8 @@ ROWS = tuple(
     )
 )
 SEEDS = (0, 1, 2)
+FIGURE_2 = "figure2.png"
+"""Made with the last row, the whole method, and the first seed."""
 RESULTS = Path(__file__).parent / "results" / "ma2019"
 """Rows of ``tables --miniature`` that are kept in git."""
 
@@ -522,7 +524,9 @@ def make_row(
         resume=True,
         smoke=arguments.smoke,
     )
-    stages = tested_stages(result.model, recipe, store)
+    shown = row is ROWS[-1] and seed == SEEDS[0]
+    picture = writable_folder(folder) / FIGURE_2 if shown else None
+    stages = tested_stages(result.model, recipe, store, picture)
     path = write_row(
         folder,
         row,
@@ -576,16 +580,22 @@ def tables_orders(smoke: bool) -> list[PhantomOrder]:
 
 
 def tested_stages(
-    model: keras.Model, recipe: Recipe, store: CaseStore
+    model: keras.Model, recipe: Recipe, store: CaseStore, picture: Path | None
 ) -> dict[str, list[CaseComparison]]:
-    """Return the test cases scored by label and by the network, stage by stage."""
+    """Return the test cases scored by label and by the network, stage by stage.
+
+    The picture, if asked for, shows of every kind the case with most true calcium.
+    """
     from kcalc.inference import open_network, predict
     from kcalc.inference.postprocess import calcium_of_slices
+    from kcalc.report.stages import StagedScan, stages_picture
 
     network = replace(
         open_network(model, input_spec=recipe.input_spec), candidate_hu=-math.inf
     )
     stages: dict[str, list[CaseComparison]] = {stage: [] for stage in STAGES}
+    shown: dict[str, StagedScan] = {}
+    most: dict[str, int] = {}
     for record in store.split("test"):
         image, label = store.image(record.name)[:], store.label(record.name)[:]
         volume = Volume(image, Geometry.axial(record.shape_zyx, record.spacing_mm))
@@ -601,6 +611,18 @@ def tested_stages(
             stages[stage].append(
                 compare_masks(record, image, label, mask, rule=UNFILTERED)
             )
+        one = stages["raw"][-1]
+        if one.voxels_reference >= most.get(one.kind, 0):
+            most[one.kind] = one.voxels_reference
+            columns = {
+                "without post-processing": masks["raw"],
+                "with post-processing": masks["filtered"],
+                "truth": label,
+            }
+            shown[one.kind] = StagedScan(one.kind, image, volume.geometry, columns)
+    if picture is not None:
+        title = "Figure 2 of Ma and Zhang 2019 on phantoms"
+        stages_picture(picture, list(shown.values()), title=title)
     return stages
 
 

@@ -120,8 +120,8 @@ def test_nine_equal_slices_give_what_a_grey_picture_gives(
 
 def with_top(path: Path, _: keras.Model) -> None:
     with h5py.File(path, "a") as file:
-        names = [*file.attrs["layer_names"], b"predictions"]
-        file.attrs["layer_names"] = names
+        names = [*file.attrs["layer_names"], "predictions"]
+        file.attrs["layer_names"] = np.array(names, "S")
         group = file.create_group("predictions")
         group.attrs["weight_names"] = [b"predictions/bias:0"]
         group["predictions/bias:0"] = np.zeros(1000, np.float32)

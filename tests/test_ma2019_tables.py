@@ -263,24 +263,22 @@ def test_a_row_is_trained_tested_written_and_then_left_alone(
     ma2019: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     options = ["tables", "--miniature", "--smoke", "--out", str(tmp_path)]
-    row = [*options, "--row", "iou", "--seed", "1"]
+    row = [*options, "--row", "iou"]
     assert ma2019.main(row) == 0
-    path = tmp_path / "rows" / "iou-1.json"
+    path = tmp_path / "rows" / "iou-0.json"
     found = json.loads(path.read_text())
-    assert (found["row"], found["seed"]) == ("iou", 1)
+    assert (found["row"], found["seed"]) == ("iou", 0)
     assert found["changes"]["iou"] is True
     assert found["cpu_seconds"] > 0
     assert set(found["figures"]) == {"best_epoch", "raw", "filtered", "voted"}
-    assert list(found["cases"]["raw_f1"]) == [
-        "chest-wide-0620000",
+    assert sorted(found["cases"]["raw_f1"]) == [
         "chest-cardiac-0620000",
+        "chest-wide-0620000",
     ]
     before = path.read_bytes()
+    assert (path.parent / "figure2.png").read_bytes()[:4] == b"\x89PNG"
     assert ma2019.main(row) == 0
     assert path.read_bytes() == before
     assert ma2019.main(options) == 0
     assert "Missing: dense_unet-0" in capsys.readouterr().out
     assert (tmp_path / "rows" / "tables.md").is_file()
-    assert not (ma2019.RESULTS / "iou-1.json").exists() or json.loads(
-        (ma2019.RESULTS / "iou-1.json").read_text()
-    ) != json.loads(before)

@@ -74,7 +74,7 @@ def overlay_picture(
             f"Received: slices={list(shown)}"
         )
     plane = DisplayPlane.of(geometry)
-    box = _box(image_hu, truth | found, shown, plane)
+    box = marks_box(image_hu, truth | found, shown, plane)
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
     with png_picture(path, 3.2 * columns, 3.2 * rows + 0.4) as figure:
@@ -82,9 +82,11 @@ def overlay_picture(
         for axes in grid:
             axes.set_axis_off()
         for axes, z in zip(grid, shown, strict=False):
-            _draw(
-                axes, plane, box, *(plane.turn(a[z]) for a in (image_hu, truth, found))
+            outlines = (
+                (plane.turn(truth[z]), REFERENCE_COLOUR, 2.4),
+                (plane.turn(found[z]), RESULT_COLOUR, 1.0),
             )
+            draw_slice(axes, plane, box, plane.turn(image_hu[z]), outlines)
             axes.set_title(f"slice {z}", fontsize=9)
         figure.suptitle(f"{title}   red: reference, green: result".strip(), fontsize=9)
     return Path(path)
@@ -106,27 +108,35 @@ def marked_slices(mask: npt.NDArray[np.bool_], max_slices: int) -> list[int]:
     return chosen or [len(mask) // 2]
 
 
-def _box(
+def marks_box(
     image_hu: npt.NDArray[Any],
     marked: npt.NDArray[np.bool_],
     shown: Sequence[int],
     plane: DisplayPlane,
 ) -> Box:
-    """Return the box of all marks in the slices, or of the body without any."""
+    """Return the displayed box of all marks in slices, or of the body without any."""
     chosen = list(shown)
     body = body_box(np.stack([plane.turn(image_hu[z]) for z in chosen]))
     marks = plane.turn(np.any(marked[chosen], axis=0))
     return zoom_box(marks, plane.spacing_mm, body) if marks.any() else body
 
 
-def _draw(
+def draw_slice(
     axes: Any,
     plane: DisplayPlane,
     box: Box,
     image_hu: npt.NDArray[Any],
-    truth: npt.NDArray[np.bool_],
-    found: npt.NDArray[np.bool_],
+    outlines: Sequence[tuple[npt.NDArray[np.bool_], str, float]],
 ) -> None:
+    """Draw part of a displayed slice with the outlines of masks into axes.
+
+    Args:
+        axes: Axes of a matplotlib figure.
+        plane: How the slice was turned.
+        box: The part to show.
+        image_hu: (row, column) of the displayed slice in HU.
+        outlines: Displayed mask, colour and line width, the lowest first.
+    """
     from matplotlib.collections import LineCollection
 
     row, row_end, column, column_end = box
@@ -139,10 +149,7 @@ def _draw(
         aspect=plane.spacing_mm[0] / plane.spacing_mm[1],
         interpolation="nearest",
     )
-    for mask, colour, width in (
-        (truth, REFERENCE_COLOUR, 2.4),
-        (found, RESULT_COLOUR, 1.0),
-    ):
+    for mask, colour, width in outlines:
         horizontal, vertical = border_runs(mask)
         lines = [((x, y), (x + n, y)) for y, x, n in horizontal]
         lines += [((x, y), (x, y + n)) for x, y, n in vertical]
