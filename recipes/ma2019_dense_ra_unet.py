@@ -29,7 +29,7 @@ two steps. ``export`` writes ``OUT/export/<name>/<version>``, ready for
 ``saved_models/``, and counts on from the versions that are there.
 
 Hours: the small network 1.3 to 2 on two CPU cores, a sixth of it to render; a row of
-the tables with one seed about MINUTES minutes on one core; the paper's network was not
+the tables with one seed about 7 minutes on one core; the paper's network was not
 trained here: its million steps want a GPU.
 
 Expected: the small network's figures are in its model card. Paper: pixel F1 0.75, right
