@@ -122,7 +122,7 @@ INPUT_SPEC = InputSpec(
 
 
 def build_model(
-    width: float, blocks: tuple[int, ...], prior: float = 0.5, **switches: bool
+    width: float, blocks: tuple[int, ...], prior: float = 0.5, **options: Any
 ) -> keras.Model:
     """Return the network for slices of any size.
 
@@ -130,13 +130,13 @@ def build_model(
         width: Factor on the channels.
         blocks: Layers of the dense blocks.
         prior: Probability of calcium that the new network starts from.
-        **switches: ``residual_atrous``, ``extra_dense`` and ``scse`` of
-            :func:`kcalc.models.dense_ra_unet`, all on by default.
+        **options: Of :func:`kcalc.models.dense_ra_unet`, such as ``scse=False`` or
+            ``imagenet_weights="densenet121_..._notop.h5"``.
     """
     from kcalc.models import dense_ra_unet
 
     model = dense_ra_unet(
-        (None, None, INPUT_SPEC.stack), width=width, blocks=blocks, **switches
+        (None, None, INPUT_SPEC.stack), width=width, blocks=blocks, **options
     )
     model.get_layer("head_logits").bias.assign([math.log(prior / (1 - prior))])
     return model
