@@ -236,7 +236,7 @@ def test_tables_are_printed_from_the_rows_that_are_there(
         "significant (CAC filter rate +0.75, better in 3 of 3 seeds, P 0.058)." in text
     )
     assert "DenseRAUnet (all of these + IoU) beats Dense U-Net in CAC rate: not" in text
-    assert "Test cases: 2 chest, 2 cardiac." in text
+    assert "Test cases: 2 chest-cardiac, 2 chest-wide." in text
 
 
 def test_tables_without_any_row_name_them_all(
