@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.data.patches import Shares, VoxelSampler, start_round
+from kcalc.data.patches import Shares, VoxelSampler, clipped, start_round
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.errors import InputError
 from kcalc.preparation import NOT_SUPERVISED, InputSpec
@@ -25,6 +25,11 @@ class Box:
 
     case: str
     start_zyx: Triple
+
+    def moved(self, back_zyx: Sequence[int]) -> Box:
+        """Return a box that begins so many voxels earlier."""
+        z, y, x = (s - b for s, b in zip(self.start_zyx, back_zyx, strict=True))
+        return Box(self.case, (z, y, x))
 
 
 class BoxSampler:
@@ -113,18 +118,14 @@ def read_box(
         voxel stands, and the label 255.
     """
     image, label = store.image(box.case), store.label(box.case)
-    ends = [s + n for s, n in zip(box.start_zyx, size_zyx, strict=True)]
-    inside = tuple(
-        slice(min(max(start, 0), n - 1), max(min(end, n), 1))
-        for start, end, n in zip(box.start_zyx, ends, image.shape, strict=True)
-    )
-    hu, marked = np.asarray(image[inside]), np.asarray(label[inside])
-    if hu.shape == size_zyx:
-        return hu, marked
-    beyond = [
-        (part.start - start, end - part.stop)
-        for part, start, end in zip(inside, box.start_zyx, ends, strict=True)
+    parts = [
+        clipped(start, size, limit)
+        for start, size, limit in zip(box.start_zyx, size_zyx, image.shape, strict=True)
     ]
+    inside, beyond = tuple(part for part, _ in parts), [lack for _, lack in parts]
+    hu, marked = np.asarray(image[inside]), np.asarray(label[inside])
+    if not np.any(beyond):
+        return hu, marked
     return (
         np.pad(hu, beyond, mode="edge"),
         np.pad(marked, beyond, constant_values=NOT_SUPERVISED),

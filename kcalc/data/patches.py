@@ -136,6 +136,7 @@ class CropSampler:
         sampling: PatchSampling,
     ) -> None:
         self.sampling = sampling
+        self.records = tuple(records)
         self._voxels = VoxelSampler(store, records, sampling.shares)
 
     def draw(self, rng: np.random.Generator) -> Crop:
@@ -169,21 +170,47 @@ def read_crop(
 
     Args:
         store: The store.
-        crop: What to read.
+        crop: What to read; it may reach beyond the slice.
         input_spec: Which slices make a stack; at the ends the border slice repeats.
 
     Returns:
-        int16 HU (y, x, stack), caudal slice first, and uint8 label (y, x).
+        int16 HU (y, x, stack), caudal slice first, and uint8 label (y, x). Beyond the
+        slice the value and label of its nearest pixel stand.
     """
-    rows = slice(crop.y, crop.y + crop.side)
-    columns = slice(crop.x, crop.x + crop.side)
     image = store.image(crop.case)
+    rows, beyond_y = clipped(crop.y, crop.side, image.shape[1])
+    columns, beyond_x = clipped(crop.x, crop.side, image.shape[2])
     slice_spacing_mm = store[crop.case].spacing_mm[0]
     slices = stack_indices(image.shape[0], input_spec, slice_spacing_mm)[crop.z]
     first, last = int(slices.min()), int(slices.max())
     block = np.asarray(image[first : last + 1, rows, columns])
     label = np.asarray(store.label(crop.case)[crop.z, rows, columns])
-    return np.moveaxis(block[slices - first], 0, -1), label
+    stacked = np.moveaxis(block[slices - first], 0, -1)
+    beyond = (beyond_y, beyond_x)
+    if not np.any(beyond):
+        return stacked, label
+    stacked = np.pad(stacked, (*beyond, (0, 0)), mode="edge")
+    return stacked, np.pad(label, beyond, mode="edge")
+
+
+def clipped(start: int, size: int, limit: int) -> tuple[slice, tuple[int, int]]:
+    """Return the part of [start, start + size) in [0, limit), and what lacks.
+
+    Args:
+        start: May be negative.
+        size: Voxels.
+        limit: Voxels that there are; one of them at least is taken.
+
+    Returns:
+        The slice, and the voxels that lack before and behind it.
+
+    Example:
+        >>> clipped(-2, 5, 10)
+        (slice(0, 3, None), (2, 0))
+    """
+    first = min(max(start, 0), limit - 1)
+    last = max(min(start + size, limit), first + 1)
+    return slice(first, last), (first - start, start + size - last)
 
 
 def fixed_slices(

@@ -6,13 +6,14 @@ uninterrupted one would have seen, whatever the number of threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kcalc.data.augment import Augmentation, changed_intensity, flipped
+from kcalc.data.augment import Augmentation, changed_intensity, flipped, noise_like
 from kcalc.data.patches import (
     Crop,
     CropSampler,
@@ -20,7 +21,8 @@ from kcalc.data.patches import (
     fixed_slices,
     read_crop,
 )
-from kcalc.data.store import CaseStore
+from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.warp import Frame, coordinates, draw_warp, resampled, source_size
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.preparation import InputSpec, windowed
 
@@ -49,9 +51,10 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Return batches of samples ``start`` to ``stop`` of the training split.
 
-    A sample is a random square crop of ``input_spec.stack`` slices, resized, changed
-    by the augmentation and windowed. Its label is 1 where the middle slice is labelled
-    and >= ``threshold_hu`` after all changes.
+    A sample is a random square crop of ``input_spec.stack`` slices, resized (or turned
+    and deformed in the same resampling), changed by the augmentation and windowed. Its
+    label is 1 where the middle slice is labelled and >= ``threshold_hu`` after all
+    changes.
 
     Args:
         store: Store with a training split.
@@ -69,28 +72,48 @@ def training_dataset(
 
     Returns:
         Dataset of (float32 (batch, y, x, slice) in [0, 1], float32 (batch, y, x, 1)).
+        Where a turned or deformed crop reaches beyond its slice, value and label of the
+        slice's nearest pixel stand.
     """
     sampler = CropSampler(store, store.split("train"), sampling)
     augmentation = augmentation or Augmentation()
     stack = input_spec.stack
 
-    def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
+    block_side = _block_side(augmentation, sampling, sampler.records)
+
+    def load(index: np.int64) -> list[npt.NDArray[Any]]:
         rng = np.random.default_rng([seed, 0, int(index)])
-        image, label = read_crop(store, sampler.draw(rng), input_spec)
+        crop = sampler.draw(rng)
         changes = augmentation.draw(rng)
         z, *in_plane = changes.flip_zyx
-        return (
+        warp: list[npt.NDArray[Any]] = []
+        if augmentation.warps:
+            frame = _frame(store[crop.case], crop.side, sampling)
+            crop, centre = _enlarged(crop, block_side)
+            warp = draw_warp(augmentation, frame, centre, in_plane, rng)
+            in_plane = [False, False]
+        image, label = read_crop(store, crop, input_spec)
+        return [
             np.ascontiguousarray(flipped(image, (*in_plane, z))),
-            np.ascontiguousarray(flipped(label, (*in_plane,))),
+            np.ascontiguousarray(flipped(label, in_plane)),
             changes.intensity,
-        )
+            *warp,
+        ]
 
     def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label, intensity = tf.numpy_function(
-            load, [index], (tf.int16, tf.uint8, tf.float32)
-        )
-        hu, share = _resize(image, label, sampling.size, stack)
-        hu = changed_intensity(hu, intensity, seed, index, augmentation.noise_hu > 0)
+        types = [tf.int16, tf.uint8, tf.float32]
+        types += [tf.float32] * (3 if augmentation.warps else 0)
+        image, label, intensity, *warp = tf.numpy_function(load, [index], types)
+        if warp:
+            where = coordinates(warp[0], warp[1:], (sampling.size,) * 2)
+            image = tf.ensure_shape(image, (block_side, block_side, stack))
+            label = tf.ensure_shape(label, (block_side, block_side))
+            hu, share = _resampled(image, label, where)
+        else:
+            hu, share = _resize(image, label, sampling.size, stack)
+        intensity = tf.ensure_shape(intensity, (3,))
+        noise = noise_like(hu, augmentation, seed, index)
+        hu = changed_intensity(hu, intensity, noise)
         return _finish(hu, share, input_spec, threshold_hu)[:2]
 
     return (
@@ -167,6 +190,42 @@ def _resize(
     hu = tf.image.resize(image, (size, size), "bilinear")
     share = tf.image.resize(label[..., None], (size, size), "bilinear")
     return hu, share
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _resampled(
+    image: tf.Tensor, label: tf.Tensor, where: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return HU (y, x, slice) and the label's share (y, x, 1) at coordinates."""
+    slices = tf.unstack(tf.cast(image, tf.float32), axis=-1)
+    share = resampled(tf.cast(label > 0, tf.float32), where)
+    return tf.stack([resampled(s, where) for s in slices], axis=-1), share[..., None]
+
+
+def _frame(record: CaseRecord, side: int, sampling: PatchSampling) -> Frame:
+    """Return how a crop of some side lies in its slice."""
+    y_mm, x_mm = record.spacing_mm[1:]
+    shrink = side / sampling.size
+    return Frame((sampling.size,) * 2, (y_mm * shrink, x_mm * shrink), (y_mm, x_mm))
+
+
+def _block_side(
+    augmentation: Augmentation, sampling: PatchSampling, records: Sequence[CaseRecord]
+) -> int:
+    """Return the side of a block that holds whatever a crop can come from."""
+    return max(
+        max(source_size(augmentation, _frame(record, side, sampling)))
+        for record in records
+        for side in (min(sampling.side[1], *record.shape_zyx[1:]),)
+    )
+
+
+def _enlarged(crop: Crop, side: int) -> tuple[Crop, tuple[float, float]]:
+    """Return a crop of another side round a crop, and the middle of that in it."""
+    margin = (side - crop.side) // 2
+    middle = margin + (crop.side - 1) / 2
+    larger = Crop(crop.case, crop.z, crop.y - margin, crop.x - margin, side)
+    return larger, (middle, middle)
 
 
 def _finish(

@@ -34,7 +34,7 @@ class SliceData:
         validation_batch: Slices a validation step.
 
     Raises:
-        ValueError: A number is not above 0.
+        ValueError: A number is not above 0, or slices are to be tilted.
     """
 
     sampling: PatchSampling = field(default_factory=PatchSampling)
@@ -50,6 +50,11 @@ class SliceData:
             validation_size=self.validation_size,
             validation_batch=self.validation_batch,
         )
+        if self.augmentation.tilt_deg:
+            raise ValueError(
+                "Slices can be turned in their plane alone. "
+                f"Received: tilt_deg={self.augmentation.tilt_deg}"
+            )
 
     def training(
         self,
