@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from kcalc.cli import arguments
+from kcalc.errors import UsageError
 from kcalc.terminal import print_result, progress_on_stderr
 
 
@@ -76,6 +77,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="seed of the splits (default 0)",
     )
     option(
+        "--register",
+        action="store_true",
+        help="the scans are heads: register them and bring them and their labels onto "
+        "the grid of the network for the intracranial carotids",
+    )
+    option(
+        "--reference",
+        metavar="HEAD",
+        type=arguments.path,
+        help="head CT to register to (default: kcalc's phantom head)",
+    )
+    option(
         "--json",
         action="store_true",
         help="print the report as JSON on standard output, and nothing else there",
@@ -93,6 +106,13 @@ def _run(options: argparse.Namespace) -> None:
         prepare_store,
     )
 
+    if options.reference is not None and not options.register:
+        raise UsageError(
+            "OPTIONS",
+            "a reference is what heads are registered to; ask for that too "
+            "(--register).",
+        )
+
     def show(report: PreparationReport) -> None:
         text = json.dumps(report.to_dict(), indent=2) if options.json else report.text()
         print_result(text, Path(options.output).parent)
@@ -108,6 +128,8 @@ def _run(options: argparse.Namespace) -> None:
                 leave_out=options.leave_out,
                 fractions=options.fractions,
                 seed=options.seed,
+                register=options.register,
+                reference_path=options.reference,
                 progress=progress,
             )
     except CasesRefusedError as refusal:

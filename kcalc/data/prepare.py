@@ -7,6 +7,7 @@ whole. At most one case is in memory.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from kcalc.errors import InputError, ResourceError
 from kcalc.files import writable_folder
 from kcalc.io.discovery import walk_files
 from kcalc.io.label_names import label_scheme
+from kcalc.registration import read_reference
 
 Progress = Callable[[str, int, int], None]
 
@@ -45,6 +47,8 @@ def prepare_store(
     leave_out: bool = False,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
+    register: bool = False,
+    reference_path: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> PreparationReport:
     """Write the case store of a data set, whole or not at all, and report on it.
@@ -70,6 +74,11 @@ def prepare_store(
         fractions: Share of patients for training, validation and test, where the
             data set gives no split.
         seed: Seed of the splits.
+        register: Register the scans, which are heads, and bring them and their labels
+            onto the grid of the intracranial carotids' network
+            (:func:`kcalc.registration.to_network_grid`); a head that does not fit is a
+            problem of its case.
+        reference_path: Head CT to register to; None for kcalc's phantom.
         progress: Called with what is being done, cases done, cases to do.
 
     Returns:
@@ -81,6 +90,7 @@ def prepare_store(
         InputError: ``DATA_EMPTY``, ``DATA_LAYOUT``, ``NOT_FOUND``, or ``STORE_EMPTY``
             where every case was left out.
         ResourceError: ``WRITE_FAILED``.
+        UsageError: ``PACKAGE``: registration needs SimpleITK.
         ValueError: An argument breaks these rules.
     """
     if unlabelled not in ("refuse", "empty"):
@@ -89,9 +99,12 @@ def prepare_store(
         )
     if scheme is not None:
         label_scheme(scheme)
+    if reference_path is not None and not register:
+        raise ValueError("reference_path is for register=True.")
     source, store = Path(root), Path(out)
     assign_splits({}, {}, fractions=fractions, seed=seed)
     name, files = find_cases(source, layout)
+    options = _case_options(scheme, unlabelled, register, reference_path)
     writable_folder(store.parent)
     if store.is_dir():
         raise ResourceError(
@@ -102,7 +115,6 @@ def prepare_store(
         )
     parts = store.with_name(f".{store.name}{_PARTS_SUFFIX}")
     writable_folder(parts)
-    options = CaseOptions(scheme, unlabelled)
     tell = progress or _silent
     read: list[ReadCase] = []
     problems: list[Problem] = []
@@ -146,6 +158,20 @@ def prepare_store(
     CaseStore.write(store, _cases(kept, splits, tell))
     shutil.rmtree(parts, ignore_errors=True)
     return report
+
+
+def _case_options(
+    scheme: str | None,
+    unlabelled: Unlabelled,
+    register: bool,
+    reference_path: str | os.PathLike[str] | None,
+) -> CaseOptions:
+    """Return how cases are read; the reference is registered once for all."""
+    if not register:
+        return CaseOptions(scheme, unlabelled)
+    reference = read_reference(reference_path)
+    digest = hashlib.sha256(reference.grid.array_hu.tobytes()).hexdigest()
+    return CaseOptions(scheme, unlabelled, True, reference, digest)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from kcalc.io.dicom_identity import read_identity
 from kcalc.io.discovery import find_files, unreadable
 from kcalc.io.labels_raster import DATASET_FILE
 from kcalc.orientation import lps_spacing_mm, lps_view
+from kcalc.registration import Reference, to_network_grid
 from kcalc.volume import Finding, Volume
 
 Unlabelled = Literal["refuse", "empty"]
@@ -41,10 +42,21 @@ _OTHER_LABELS = tuple(part.label for part in anatomy.OTHER_STRUCTURES)
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """What of the arguments changes what a case is read to."""
+    """What of the arguments changes what a case is read to.
+
+    Args:
+        scheme: What label numbers or names mean.
+        unlabelled: What a scan without labels is.
+        register: Whether heads are registered onto the network's grid.
+        reference: To what; None for kcalc's phantom.
+        reference_sha256: Its voxels, by which earlier reading is told apart.
+    """
 
     scheme: str | None
     unlabelled: Unlabelled
+    register: bool = False
+    reference: Reference | None = field(default=None, repr=False, compare=False)
+    reference_sha256: str = ""
 
 
 @dataclass
@@ -158,7 +170,13 @@ def _read_case(
     """Return a case in LPS order, and what is to be told of it."""
     stored = scan.name.lower().endswith((*NIFTI_SUFFIXES, *MHD_SUFFIXES))
     volume = read_volume(scan, unit="HU" if stored and scan.is_file() else None)
-    label, findings, file_format = _label_of(volume, files, options)
+    identity = _identity(volume)
+    drawn, findings, file_format = _labels_of(volume, files, options)
+    if options.register:
+        placed = to_network_grid(volume, reference=options.reference)
+        volume, drawn = placed.volume, placed.label_of(drawn, volume.geometry)
+    label, cut = _cut_label(volume, drawn, files)
+    findings += cut
     image = np.rint(volume.array).clip(-32768, 32767).astype(np.int16)
     case = Case(
         name=name,
@@ -183,16 +201,16 @@ def _read_case(
             {"kind": f.kind, "code": f.code, "message": f.message}
             for f in (*volume.findings, *findings)
         ],
-        "identity": _identity(volume),
+        "identity": identity,
         "image_sha256": digest.hexdigest(),
     }
     return case, facts
 
 
-def _label_of(
+def _labels_of(
     volume: Volume, files: CaseFiles, options: CaseOptions
 ) -> tuple[npt.NDArray[np.uint8], list[Finding], str]:
-    """Return the label of a case at 130 HU, findings, and the format it came in."""
+    """Return the label of a case as it was drawn, findings, and its format."""
     if files.label is None:
         return np.zeros(volume.shape, np.uint8), [], "none"
     scheme = options.scheme or files.scheme
@@ -209,6 +227,13 @@ def _label_of(
         )
         findings.append(Finding("LABEL_LEFT_OUT", message, "note"))
         array = np.where(others, 0, array).astype(np.uint8)
+    return array, findings, labels.file_format
+
+
+def _cut_label(
+    volume: Volume, array: npt.NDArray[np.uint8], files: CaseFiles
+) -> tuple[npt.NDArray[np.uint8], list[Finding]]:
+    """Return a label where the scan reaches 130 HU, and what there is to say."""
     cut = np.where(volume.array >= AGATSTON_THRESHOLD_HU, array, 0).astype(np.uint8)
     if array.any() and not cut.any():
         raise InputError(
@@ -220,12 +245,10 @@ def _label_of(
             hint="See that labels and scan belong together.",
         )
     num_cut = int(np.count_nonzero(array) - np.count_nonzero(cut))
-    if num_cut:
-        message = (
-            f"Labelled voxels below {AGATSTON_THRESHOLD_HU} HU that got 0: {num_cut}."
-        )
-        findings.append(Finding("LABEL_CUT", message, "note"))
-    return cut, findings, labels.file_format
+    if not num_cut:
+        return cut, []
+    message = f"Labelled voxels below {AGATSTON_THRESHOLD_HU} HU that got 0: {num_cut}."
+    return cut, [Finding("LABEL_CUT", message, "note")]
 
 
 def _identity(volume: Volume) -> str:

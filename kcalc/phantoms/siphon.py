@@ -27,8 +27,11 @@ _COURSE = (
 )
 """Left internal carotid artery of the median head, from the neck to its division."""
 
+PETROUS_FROM_KNOT = 2.4
+"""Index of the course at which the petrous part begins, and the calcium that counts."""
+
 _ENDS = {
-    "cervical": 2.4,
+    "cervical": PETROUS_FROM_KNOT,
     "petrous": 6.2,
     "lacerum": 7.8,
     "cavernous": 11.9,
@@ -78,7 +81,7 @@ def median_course() -> Points:
     """Return the left artery of the median head, petrous part to its end, (n, 3)."""
     path = smooth_path(np.array(_COURSE, dtype=float), _STEPS)
     where = np.linspace(0, len(_COURSE) - 1, _STEPS)
-    return path[where >= _ENDS["cervical"]]
+    return path[where >= PETROUS_FROM_KNOT]
 
 
 def carotids(build: HeadBuild) -> list[Carotid]:

@@ -6,7 +6,12 @@ Rigid registration needs SimpleITK: ``pip install "kcalc[register]"``.
 from kcalc.registration.network_grid import NETWORK_GRID, NetworkScan, to_network_grid
 from kcalc.registration.pose import Pose
 from kcalc.registration.reference import Reference, phantom_reference
-from kcalc.registration.register import Fit, given_reference, register_head
+from kcalc.registration.register import (
+    Fit,
+    given_reference,
+    read_reference,
+    register_head,
+)
 
 __all__ = [
     "NETWORK_GRID",
@@ -16,6 +21,7 @@ __all__ = [
     "Reference",
     "given_reference",
     "phantom_reference",
+    "read_reference",
     "register_head",
     "to_network_grid",
 ]

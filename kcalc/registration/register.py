@@ -6,12 +6,13 @@ does not show the carotids is refused.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kcalc.errors import IntensityError, UnfitError
+from kcalc.errors import InputError, IntensityError, UnfitError
 from kcalc.registration.even_grid import EvenGrid
 from kcalc.registration.pose import Pose
 from kcalc.registration.reference import (
@@ -25,8 +26,9 @@ from kcalc.volume import Volume
 LEAST_CORRELATION = 0.4
 """Between 0.57, the real head CT to the phantom, and 0.28, the best of what is no head
 in a pose it can have (chest, calcium phantom, a head upside down)."""
-MOST_TURN_DEG = 50.0
-"""The search starts at most 43 degrees off and is trusted no further than this."""
+MOST_TURN_DEG = 44.0
+"""Below 45, at which the grid's rows would be nearest to another axis of the patient,
+and about as far as the search reaches."""
 LEAST_CAROTID_SHARE = 0.9
 """Least share of the intracranial carotids' course that must lie in the scan."""
 _LEAST_EXTENT_MM = (40.0, 60.0, 60.0)
@@ -126,6 +128,29 @@ def given_reference(volume: Volume) -> Reference:
     scan = EvenGrid.of(volume, SPACING_MM)
     there = scan.resampled_to(standard.grid.geometry, fit.pose.matrix)
     return Reference.of("given reference scan", there, standard.carotids_xyz_mm)
+
+
+def read_reference(path: str | os.PathLike[str] | None) -> Reference:
+    """Return the reference of a file, or kcalc's phantom without one.
+
+    Args:
+        path: A head CT as :func:`kcalc.io.read_volume` takes it, or None.
+
+    Raises:
+        UsageError: ``PACKAGE``.
+        InputError: The file, or the head in it, is refused; the error names it.
+    """
+    from kcalc.io import read_volume
+
+    simpleitk()
+    if path is None:
+        return phantom_reference()
+    volume = read_volume(path)
+    try:
+        return given_reference(volume)
+    except InputError as error:
+        hint = "Give another reference head."
+        raise type(error)(error.code, error.rule, path=path, hint=hint) from error
 
 
 def _misfit(what: str) -> UnfitError:

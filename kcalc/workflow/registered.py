@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.errors import InputError
 from kcalc.registration import (
     NetworkScan,
     Reference,
-    given_reference,
-    phantom_reference,
+    read_reference,
     to_network_grid,
 )
-from kcalc.registration.rigid import simpleitk
 from kcalc.report import registration_pictures
 from kcalc.report.record import without_coronary
 from kcalc.scoring import ScoringRule, calcium_score
@@ -99,9 +95,8 @@ def registered(
     """
     if not options.register:
         return None
-    simpleitk()
-    reference = _reference(options.reference_path, report)
     report("Registering the head", 0, 0)
+    reference = read_reference(options.reference_path)
     return Registered(to_network_grid(volume, reference=reference), reference)
 
 
@@ -150,19 +145,3 @@ def score_on_network_grid(
         "registration": placed.scan.fit.to_dict(),
     }
     return NetworkScore(placed, calcium, record)
-
-
-def _reference(path: str | os.PathLike[str] | None, report: Progress) -> Reference:
-    """Return the user's reference, or kcalc's; a refusal names the reference."""
-    from kcalc.io import read_volume
-
-    if path is None:
-        return phantom_reference()
-    report("Registering the reference", 0, 0)
-    volume = read_volume(path)
-    try:
-        return given_reference(volume)
-    except InputError as error:
-        raise type(error)(
-            error.code, error.rule, path=path, hint="Give another reference head."
-        ) from error
