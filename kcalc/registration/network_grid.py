@@ -148,9 +148,9 @@ def _findings(fit: Fit, share_inside: float) -> tuple[Finding, ...]:
         "resampled onto the network's grid, as the caller asked."
     )
     registered = Finding("REGISTERED", message, "correction")
-    if share_inside >= 1.0:
-        return (registered,)
     cut = fit.carotid_share < 1.0
+    if share_inside > 0.9995 and not cut:
+        return (registered,)
     words = f", and {1 - fit.carotid_share:.1%} of the carotids' course" if cut else ""
     message = (
         f"{1 - share_inside:.1%} of the network's grid lie outside the scan{words}; "

@@ -13,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
-from kcalc.artifact import SHIPPED_MODELS
-from kcalc.errors import UsageError
 from kcalc.registration import NetworkScan
 from kcalc.report import (
     lesion_pictures,
@@ -27,13 +25,13 @@ from kcalc.report import (
     write_text,
 )
 from kcalc.scoring import CalciumScore, ScoringRule, calcium_score
-from kcalc.scoring.mass import check_calibration
 from kcalc.volume import Volume
 from kcalc.workflow.all_rules import (
     DEFAULT_RULE,
     leading_rule,
     under_all_rules,
 )
+from kcalc.workflow.choices import refuse_contradictions
 from kcalc.workflow.derived import (
     calibration_of,
     derived_values,
@@ -195,6 +193,8 @@ def score_scan(
             carotids.
         GeometryError: ``MODEL_SPACING``, the model needs another spacing.
         ModelError: The model is missing, damaged or for another task.
+        UsageError: Choices that exclude each other; ``PACKAGE``, registration needs
+            SimpleITK.
         ResourceError: The output folder cannot be written, or holds something else.
         ValueError: An argument breaks these rules, such as an unknown rule.
     """
@@ -206,7 +206,7 @@ def score_scan(
     options = options or ScoreOptions()
     target = options.target_preset
     scoring_rule = leading_rule(rule, options)
-    _refuse_contradictions(
+    refuse_contradictions(
         options,
         model=model is not None,
         mask=mask_path is not None,
@@ -237,15 +237,18 @@ def score_scan(
         vessels = read_vessels(options.vessels_path, volume)
         calibration = calibration_of(volume, mass_calibration, options)
         percentiles = read_percentiles(options)
+        given = None
+        if mask_path is not None:
+            given = read_given_mask(mask_path, volume, mask_labels)
         placed = registered(seen, options, report)
         on_grid = None
-        if mask_path is None:
+        if given is None:
             shown = seen if placed is None else placed.scan.volume
             found = find_calcium(model, target, shown, report)
             on_grid = found.mask
             found = replace(found, mask=on_scored_grid(on_grid, shown, volume))
         else:
-            found = read_given_mask(mask_path, volume, mask_labels)
+            found = given
         if vessels is not None:
             found = with_nearest_vessels(
                 found, vessels, volume, options.vessel_distance_mm
@@ -331,54 +334,6 @@ def score_scan(
         seconds_rest=seconds - found.seconds_network,
         on_network_grid=network.scan,
     )
-
-
-def _refuse_contradictions(
-    options: ScoreOptions,
-    *,
-    model: bool,
-    mask: bool,
-    mask_labels: bool,
-    mass_calibration: float | Literal["population"] | None,
-    dicom: bool,
-    phi: Phi,
-) -> None:
-    """Refuse choices of :func:`score_scan` that do not go together."""
-    target = options.target_preset
-    if mass_calibration is not None and options.calibration_path is not None:
-        raise UsageError(
-            "OPTIONS", "give a mass calibration or a calibration rod, not both."
-        )
-    if mass_calibration != "population":
-        check_calibration(mass_calibration)
-    if not mask and target.task is None:
-        raise UsageError(
-            "OPTIONS",
-            f"no network finds the target {target.name}; give a mask of it (mask_path, "
-            "--mask).",
-        )
-    if not mask and not model and target.task not in SHIPPED_MODELS:
-        raise UsageError(
-            "OPTIONS",
-            f"no model that finds the target {target.name} is shipped; give one "
-            "(model, --model) or a mask (mask_path, --mask).",
-        )
-    if dicom and not target.has_classes:
-        raise UsageError(
-            "OPTIONS",
-            f"DICOM results are of coronary calcium; the target {target.name} has none "
-            "(leave out --dicom).",
-        )
-    if phi == "keep" and not dicom:
-        raise UsageError(
-            "OPTIONS",
-            "identifiers are kept in the DICOM outputs alone; ask for those too "
-            "(dicom=True, --dicom) or leave out phi (--phi).",
-        )
-    if model and mask:
-        raise ValueError("Give a model or a mask_path, not both.")
-    if mask_labels and not mask:
-        raise ValueError("mask_labels need a mask_path.")
 
 
 def _silent(stage: str, done: int, total: int) -> None:
