@@ -565,15 +565,19 @@ def tables_store(base: Recipe, out: Path, smoke: bool) -> CaseStore:
 
 
 def tables_orders(smoke: bool) -> list[PhantomOrder]:
-    """Return the phantoms of the tables; none is a phantom of ``prepare``."""
+    """Return the phantoms of the tables, each another patient than all others.
+
+    None is a phantom of ``prepare``.
+    """
     orders = []
-    for kind, counts in TINY_PHANTOMS.items():
+    for number, (kind, counts) in enumerate(TINY_PHANTOMS.items()):
         shape = TINY_SMOKE_SHAPE if smoke else TINY_SHAPE
         scan = {**TINY_SCANS[kind], "shape_zyx": shape}
         if smoke:
             scan |= {"num_lesions": 6, "pixel_mm": 2.0}
         for split, count in counts.items():
             first = TINY_SEED + 10_000 * list(SEED_OF_SPLIT).index(split)
+            first += 1_000 * number
             for index in range(1 if smoke else count):
                 orders.append(PhantomOrder(kind, first + index, split, scan))
     return orders
