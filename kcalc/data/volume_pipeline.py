@@ -91,7 +91,7 @@ def training_boxes(
             *warp,
         ]
 
-    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def sample(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         types = [tf.int16, tf.uint8, tf.float32]
         types += [tf.float32] * (5 if augmentation.warps else 0)
         image, label, intensity, *warp = tf.numpy_function(load, [index], types)
@@ -102,13 +102,14 @@ def training_boxes(
             where = coordinates(warp[1], warp[2:], size_zyx)
             image, label = _resampled(image, label, where, warp[0])
         noise = noise_like(image, augmentation, seed, index)
-        image, label = finish(image, label, intensity, noise)
-        return image, label
+        parts = (image, label, intensity)
+        return parts if noise is None else (*parts, noise)
 
     return (
         tf.data.Dataset.range(start, stop)
         .map(sample, num_parallel_calls=_THREADS, deterministic=deterministic)
         .batch(batch_size, drop_remainder=True)
+        .map(finish, num_parallel_calls=_THREADS, deterministic=deterministic)
         .prefetch(2)
     )
 
@@ -149,10 +150,14 @@ def validation_boxes(
     def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
         return read_box(store, boxes[int(index)], plan.patch_zyx)
 
-    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(load, [index], (tf.int16, tf.uint8))
         image = tf.ensure_shape(image, plan.patch_zyx)
-        label = tf.ensure_shape(label, plan.patch_zyx)
+        return image, tf.ensure_shape(label, plan.patch_zyx)
+
+    def parts(
+        image: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         inside = tf.not_equal(label, NOT_SUPERVISED)
         candidates = inside & (tf.cast(image, tf.float32) > plan.threshold_hu)
         image, label = finish(image, label)
@@ -162,6 +167,7 @@ def validation_boxes(
         tf.data.Dataset.range(len(boxes))
         .map(sample, num_parallel_calls=_THREADS, deterministic=True)
         .batch(plan.validation_batch)
+        .map(parts)
         .prefetch(1)
     )
 
@@ -185,10 +191,10 @@ def _resampled(
 
 @lru_cache
 def _finish(input_spec: InputSpec, threshold_hu: float, supervise_above: bool) -> Any:
-    """Return a function from HU, label and changes of intensity to a training sample.
+    """Return a function from HU, label and changes of intensity to a training batch.
 
-    It is compiled: one pass over the voxels and not one for each operation takes a
-    fifth of the time.
+    It is compiled: one pass over the voxels, not one for each operation. As int16, a
+    batch is made of its samples in a third of the time that float32 takes.
     """
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
@@ -200,7 +206,8 @@ def _finish(input_spec: InputSpec, threshold_hu: float, supervise_above: bool) -
     ) -> tuple[tf.Tensor, ...]:
         hu = tf.cast(hu, tf.float32)
         if intensity is not None:
-            hu = changed_intensity(hu, intensity, noise)
+            columns = tf.reshape(tf.transpose(intensity), (3, -1, 1, 1, 1))
+            hu = changed_intensity(hu, columns, noise)
         beyond = tf.equal(label, NOT_SUPERVISED)
         candidates = tf.logical_and(hu > threshold_hu, ~beyond)
         target = tf.cast(tf.logical_and(label > 0, candidates), tf.uint8)
