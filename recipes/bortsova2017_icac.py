@@ -51,8 +51,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,7 +66,6 @@ from kcalc.data import (
     prepare_store,
 )
 from kcalc.data.sources import PhantomOrder, phantom_cases
-from kcalc.errors import UsageError
 from kcalc.evaluation import (
     ImageAgreement,
     agreement_figures,
@@ -76,18 +74,19 @@ from kcalc.evaluation import (
     compare_image,
     values_by_case,
 )
-from kcalc.files import whole_or_absent, writable_folder
+from kcalc.files import writable_folder
 from kcalc.geometry import Geometry
 from kcalc.preparation import InputSpec
+from kcalc.report import write_agreement
 from kcalc.training import (
     LinearChange,
     OptimizerConfig,
     Recipe,
     StepChange,
     TrainingConfig,
-    recipe_to_dict,
 )
-from kcalc.training.ablation import AblationRow, is_written, read_rows, write_row
+from kcalc.training.ablation import AblationRow, read_rows
+from kcalc.training.ablation_command import Tested, make_row, print_tables, row_named
 from kcalc.training.ablation_table import (
     Column,
     Finding,
@@ -104,6 +103,7 @@ if TYPE_CHECKING:
     import keras
 
     from kcalc.losses import DeepSupervision
+    from kcalc.training import TrainingResult
 
 log = logging.getLogger("bortsova2017_icac")
 
@@ -221,7 +221,7 @@ SMALL = replace(
     },
 )
 
-_SHORTER = replace(_SHORT, epochs=10)
+_SHORTER = replace(_SHORT, epochs=10, measure_training=True)
 TINY = replace(
     SMALL,
     name="bortsova2017_icac_tiny",
@@ -236,6 +236,9 @@ TINY = replace(
 """What ``tables --miniature`` trains in every row."""
 
 THRESHOLD = 0.5
+TRAINING_DICE = 0.4
+"""Dice on samples of the training split whose epoch the tables tell; the paper's is
+0.75, which the network of the tables does not reach in its few epochs."""
 MODEL_NAMES = {RECIPE.name: "icac_residual_fcn", SMALL.name: "icac_residual_fcn_small"}
 STORE_FILE = "cases.h5"
 NUM_PHANTOMS = {"train": 40, "validation": 10, "test": 30}
@@ -405,6 +408,7 @@ def evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
     store = CaseStore(arguments.out / STORE_FILE)
     figures = agreement_figures(tested(model, recipe, store))
     write_evaluation(arguments.out, figures)
+    write_agreement(arguments.out / "evaluation", figures)
     log.info("%s", agreement_text(figures))
 
 
@@ -458,61 +462,26 @@ def tables(recipe: Recipe, arguments: argparse.Namespace) -> None:
     """Make the row ``--row`` of Tables 1 and 2, or print the rows that are there."""
     kept = recipe is SMALL and not arguments.smoke
     folder = RESULTS if kept else arguments.out / "rows"
-    if arguments.row is not None:
-        known = {row.name: row for row in ROWS}
-        if arguments.row not in known:
-            raise UsageError(
-                "USAGE",
-                f"--row must be one of {', '.join(known)}. "
-                f"Received: {arguments.row!r}.",
-            )
-        base = TINY if recipe is SMALL else recipe
-        make_row(base, known[arguments.row], folder, arguments)
+    if arguments.row is None:
+        print_tables(tables_text(folder), folder)
         return
-    text = tables_text(folder)
-    with whole_or_absent(writable_folder(folder) / "tables.md") as path:
-        path.write_text(text, encoding="utf-8")
-    print(text)
-
-
-def make_row(
-    base: Recipe, row: AblationRow, folder: Path, arguments: argparse.Namespace
-) -> None:
-    """Train and test one row with one seed and write its file, unless it is there."""
-    from kcalc.training import fit
-
-    seed = arguments.seed
-    recipe = row_recipe(base, row)
+    row = row_named(ROWS, arguments.row)
+    made = row_recipe(TINY if recipe is SMALL else recipe, row)
     store = CaseStore(arguments.out / STORE_FILE)
-    settings = {
-        "recipe": recipe_to_dict(smoke_recipe(recipe) if arguments.smoke else recipe),
-        "cases": store.fingerprint(),
-    }
-    if is_written(folder, row, seed, settings):
-        log.info("%s-%d is in %s already", row.name, seed, folder)
-        return
-    began = time.process_time()
-    result = fit(
-        recipe,
-        store=store,
-        out=writable_folder(arguments.out) / f"{row.name}-{seed}",
-        seed=seed,
-        resume=True,
-        smoke=arguments.smoke,
-    )
-    rows = list(tested(result.model, recipe, store))
-    figures = agreement_figures(rows)
-    del figures["rows"], figures["missed"]
-    path = write_row(
-        folder,
-        row,
-        seed,
-        {"best_epoch": result.best["epoch"], **figures},
-        cases=values_by_case(rows),
-        settings=settings,
-        cpu_seconds=time.process_time() - began,
-    )
-    log.info("written %s", path)
+
+    def test(result: TrainingResult) -> Tested:
+        found = list(tested(result.model, made, store))
+        figures = agreement_figures(found)
+        del figures["rows"], figures["missed"]
+        reached = epoch_reached(result.history, TRAINING_DICE)
+        return figures | {"epoch_of_training_dice": reached}, values_by_case(found)
+
+    make_row(made, row, store=store, folder=folder, arguments=arguments, test=test)
+
+
+def epoch_reached(history: Sequence[Mapping[str, float]], dice: float) -> int | None:
+    """Return the first epoch whose training Dice is at least ``dice``, or None."""
+    return next((int(r["epoch"]) for r in history if r["train_f1"] >= dice), None)
 
 
 def row_recipe(base: Recipe, row: AblationRow) -> Recipe:
@@ -538,12 +507,24 @@ QUARTERS = tuple(
     Column(f"Quarter {n}", f"dice_with_reference.by_quarter.{n}.mean_dice")
     for n in range(1, 5)
 )
-EPOCH = Column("Epoch of training Dice", "epoch_of_training_dice", decimals=0)
+EPOCH = Column(
+    f"Epoch of training Dice {TRAINING_DICE}",
+    "epoch_of_training_dice",
+    decimals=1,
+    lower_is_better=True,
+)
 ICC = Column("ICC(2,1)", "volume.icc_2_1.value")
 FINDINGS = (
     Finding("Deep supervision raises the mean Dice", "deep", "plain", MEAN),
     Finding("Deep supervision raises the absolute Dice", "deep", "plain", ABSOLUTE),
     Finding("The > 130 HU objective raises the mean Dice", "above_130", "deep", MEAN),
+    Finding("The > 130 HU objective learns faster", "above_130", "deep", EPOCH),
+    Finding(
+        "Deep supervision learns faster (the paper: it does not)",
+        "deep",
+        "plain",
+        EPOCH,
+    ),
     Finding(
         "The best dropout ResNet is better than the plain net",
         "best",
@@ -565,7 +546,7 @@ FINDINGS = (
         QUARTERS[0],
     ),
 )
-"""What the paper says (section 4). The speed of learning is told beside them."""
+"""What the paper says (section 4)."""
 
 
 def tables_text(folder: Path) -> str:
@@ -585,14 +566,14 @@ def tables_text(folder: Path) -> str:
         ablation_table(
             first,
             results,
-            (ABSOLUTE, MEAN, SD, FILLED, *QUARTERS, ICC),
+            (ABSOLUTE, MEAN, SD, FILLED, *QUARTERS, ICC, EPOCH),
             baseline=first[0].name,
         ),
         "## Table 2 and the text, P against the plain network without dropout",
         ablation_table(
             [baseline, best, *second],
             results,
-            (ABSOLUTE, MEAN, SD, FILLED, ICC),
+            (ABSOLUTE, MEAN, SD, FILLED, ICC, EPOCH),
             baseline=baseline.name,
         ),
         "## What reproduced",

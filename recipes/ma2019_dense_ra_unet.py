@@ -63,7 +63,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -80,7 +79,6 @@ from kcalc.data import (
     prepare_store,
 )
 from kcalc.data.sources import PhantomOrder, phantom_cases
-from kcalc.errors import UsageError
 from kcalc.evaluation import (
     CaseComparison,
     by_kind,
@@ -91,13 +89,14 @@ from kcalc.evaluation import (
     patient_text,
     summary,
 )
-from kcalc.files import whole_or_absent, writable_folder
+from kcalc.files import writable_folder
 from kcalc.geometry import Geometry
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU, CT_MIN_HU
 from kcalc.preparation import InputSpec
 from kcalc.scoring import rule
-from kcalc.training import OptimizerConfig, Recipe, TrainingConfig, recipe_to_dict
-from kcalc.training.ablation import AblationRow, is_written, read_rows, write_row
+from kcalc.training import OptimizerConfig, Recipe, TrainingConfig
+from kcalc.training.ablation import AblationRow, read_rows
+from kcalc.training.ablation_command import Tested, make_row, print_tables, row_named
 from kcalc.training.ablation_table import (
     Column,
     Finding,
@@ -113,6 +112,8 @@ from kcalc.volume import Volume
 
 if TYPE_CHECKING:
     import keras
+
+    from kcalc.training import TrainingResult
 
 log = logging.getLogger("ma2019_dense_ra_unet")
 
@@ -483,60 +484,20 @@ def tables(recipe: Recipe, arguments: argparse.Namespace) -> None:
     """Make the row ``--row`` of Tables 1 and 2, or print the rows that are there."""
     tiny = recipe is SMALL
     folder = RESULTS if tiny and not arguments.smoke else arguments.out / "rows"
-    if arguments.row is not None:
-        known = {row.name: row for row in ROWS}
-        if arguments.row not in known:
-            raise UsageError(
-                "USAGE",
-                f"--row must be one of {', '.join(known)}. "
-                f"Received: {arguments.row!r}.",
-            )
-        make_row(TINY if tiny else recipe, known[arguments.row], folder, arguments)
+    if arguments.row is None:
+        print_tables(tables_text(folder), folder)
         return
-    text = tables_text(folder)
-    with whole_or_absent(writable_folder(folder) / "tables.md") as path:
-        path.write_text(text, encoding="utf-8")
-    print(text)
+    row, base = row_named(ROWS, arguments.row), TINY if tiny else recipe
+    made = row_recipe(base, row)
+    store = tables_store(base, writable_folder(arguments.out), arguments.smoke)
+    shown = row is ROWS[-1] and arguments.seed == SEEDS[0]
 
+    def test(result: TrainingResult) -> Tested:
+        picture = writable_folder(folder) / FIGURE_2 if shown else None
+        stages = tested_stages(result.model, made, store, picture)
+        return stage_figures(stages), stage_values(stages)
 
-def make_row(
-    base: Recipe, row: AblationRow, folder: Path, arguments: argparse.Namespace
-) -> None:
-    """Train and test one row with one seed and write its file, unless it is there."""
-    from kcalc.training import fit
-
-    seed, out = arguments.seed, writable_folder(arguments.out)
-    recipe = row_recipe(base, row)
-    store = tables_store(base, out, arguments.smoke)
-    settings = {
-        "recipe": recipe_to_dict(smoke_recipe(recipe) if arguments.smoke else recipe),
-        "cases": store.fingerprint(),
-    }
-    if is_written(folder, row, seed, settings):
-        log.info("%s-%d is in %s already", row.name, seed, folder)
-        return
-    began = time.process_time()
-    result = fit(
-        recipe,
-        store=store,
-        out=out / f"{row.name}-{seed}",
-        seed=seed,
-        resume=True,
-        smoke=arguments.smoke,
-    )
-    shown = row is ROWS[-1] and seed == SEEDS[0]
-    picture = writable_folder(folder) / FIGURE_2 if shown else None
-    stages = tested_stages(result.model, recipe, store, picture)
-    path = write_row(
-        folder,
-        row,
-        seed,
-        {"best_epoch": result.best["epoch"], **stage_figures(stages)},
-        cases=stage_values(stages),
-        settings=settings,
-        cpu_seconds=time.process_time() - began,
-    )
-    log.info("written %s", path)
+    make_row(made, row, store=store, folder=folder, arguments=arguments, test=test)
 
 
 def row_recipe(base: Recipe, row: AblationRow) -> Recipe:

@@ -84,7 +84,12 @@ class SliceData:
         )
 
     def validation(
-        self, store: CaseStore, *, input_spec: InputSpec, seed: int
+        self,
+        store: CaseStore,
+        *,
+        input_spec: InputSpec,
+        seed: int,
+        split: str = "validation",
     ) -> tf.data.Dataset:
         """Return validation; see :func:`kcalc.data.pipeline.validation_dataset`."""
         from kcalc.data.pipeline import validation_dataset
@@ -96,6 +101,7 @@ class SliceData:
             size=self.validation_size,
             batch_size=self.validation_batch,
             seed=seed,
+            split=split,
             threshold_hu=self.threshold_hu,
         )
 
@@ -184,12 +190,19 @@ class VolumeData:
         )
 
     def validation(
-        self, store: CaseStore, *, input_spec: InputSpec, seed: int
+        self,
+        store: CaseStore,
+        *,
+        input_spec: InputSpec,
+        seed: int,
+        split: str = "validation",
     ) -> tf.data.Dataset:
         """Return batches; see :func:`kcalc.data.volume_pipeline.validation_boxes`."""
         from kcalc.data.volume_pipeline import validation_boxes
 
-        return validation_boxes(store, self, input_spec=input_spec, seed=seed)
+        return validation_boxes(
+            store, self, input_spec=input_spec, seed=seed, split=split
+        )
 
     def smoke(self) -> VolumeData:
         """Return the plan cut to four validation samples."""

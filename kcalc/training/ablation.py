@@ -157,8 +157,8 @@ def is_written(
     if not path.exists():
         return False
     result = _read(path, row)
-    now = json.loads(json.dumps([settings, row.changes]))
-    if [result.settings, result.changes] != now:
+    now, changes = json.loads(json.dumps([settings, row.changes]))
+    if result.changes != changes or not _agree(result.settings, now):
         raise InputError(
             "RUN_DIFFERS",
             "A row that is there must have been made with the settings of today.",
@@ -187,16 +187,31 @@ def read_rows(folder: Path, rows: Sequence[AblationRow]) -> list[RowResult]:
                 found.append(_read(path, row))
         found.sort(key=lambda result: result.seed)
         for other in found[1:]:
-            if (other.settings, other.changes) != (found[0].settings, found[0].changes):
+            first = found[0]
+            alike = _agree(other.settings, first.settings)
+            if other.changes != first.changes or not alike:
                 raise InputError(
                     "RUN_DIFFERS",
                     "The seeds of one row must have been made with equal settings. "
-                    f"Row {row.name!r}: seeds {found[0].seed} and {other.seed} differ.",
+                    f"Row {row.name!r}: seeds {first.seed} and {other.seed} differ.",
                     path=folder,
                     hint="Remove the older file and run its seed again.",
                 )
         results += found
     return results
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Return whether settings are alike in all that both name.
+
+    A field that one of them lacks came into kcalc later, with what was before as its
+    default.
+    """
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_agree(one[name], other[name]) for name in one.keys() & other.keys())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_agree, one, other))
+    return bool(one == other)
 
 
 def _read(path: Path, row: AblationRow) -> RowResult:

@@ -74,6 +74,8 @@ class TrainingConfig:
         xla: Compile the network with XLA (one GPU); measure whether it helps.
         best_by: Which epoch is the best: ``"val_f1"``, the highest, or ``"val_loss"``,
             the lowest.
+        measure_training: Whether ``train_f1`` and ``train_loss``, over samples chosen
+            from the training split as validation chooses its own, are in the log too.
         patience: Epochs without a better one after which the run ends; None for never.
     """
 
@@ -84,6 +86,7 @@ class TrainingConfig:
     precision: str = "float32"
     xla: bool = False
     best_by: str = "val_f1"
+    measure_training: bool = False
     patience: int | None = None
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ from kcalc.training.strategy import (
     of_chief,
     training_strategy,
 )
-from kcalc.training.validation import pooled_validation
+from kcalc.training.validation import pooled_validation, with_training_split
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class TrainingResult:
     model: keras.Model
     best: dict[str, float]
     last: dict[str, float]
+    history: list[dict[str, float]]
     weights: Path
     record: Path
 
@@ -163,6 +164,13 @@ def fit(
             objective,
             recipe.threshold,
         )
+        if training.measure_training:
+            trained = recipe.data.validation(
+                store, input_spec=recipe.input_spec, seed=seed, split="train"
+            )
+            validate = with_training_split(
+                validate, pooled_validation(trained, objective, recipe.threshold)
+            )
         keeper = Keeper(
             folder,
             model,
@@ -202,7 +210,9 @@ def fit(
     }
     if is_chief(strategy):
         write_json(folder / "run.json", record)
-    return TrainingResult(model, best, last, weights, folder / "run.json")
+    return TrainingResult(
+        model, best, last, state["history"], weights, folder / "run.json"
+    )
 
 
 def _train(

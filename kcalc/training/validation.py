@@ -103,6 +103,27 @@ def pooled_validation(
     return validate
 
 
+def with_training_split(
+    validate: Callable[[keras.Model], dict[str, float]],
+    on_training: Callable[[keras.Model], dict[str, float]],
+) -> Callable[[keras.Model], dict[str, float]]:
+    """Return a function that adds ``train_loss`` and ``train_f1`` to what it measures.
+
+    Args:
+        validate: Measures on the validation split, see :func:`pooled_validation`.
+        on_training: The same on samples of the training split.
+    """
+
+    def both(model: keras.Model) -> dict[str, float]:
+        figures, trained = validate(model), on_training(model)
+        return figures | {
+            "train_loss": trained["val_loss"],
+            "train_f1": trained["val_f1"],
+        }
+
+    return both
+
+
 def _value(variable: Any) -> npt.NDArray[Any]:
     """Return a copy of a variable's or tensor's value."""
     return np.array(keras.ops.convert_to_numpy(variable))
