@@ -11,12 +11,9 @@ import numpy.typing as npt
 from kcalc.data.patches import Shares, VoxelSampler, clipped, start_round
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.errors import InputError
-from kcalc.preparation import NOT_SUPERVISED, InputSpec
+from kcalc.preparation import NOT_SUPERVISED, SPACING_TOLERANCE, InputSpec
 
 Triple = tuple[int, int, int]
-
-_SPACING_TOLERANCE = 0.05
-"""Relative difference of a scan's spacing from the network's that is let pass."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +171,11 @@ def _check(record: CaseRecord, input_spec: InputSpec) -> None:
             f"{field} voxels (z, y, x). Received: {record.name} of {record.shape_zyx}.",
             hint="Leave the case out, or give more of the scan when preparing.",
         )
-    wanted = input_spec.spacing_mm
-    if wanted is not None and not np.allclose(
-        record.spacing_mm, wanted, rtol=_SPACING_TOLERANCE, atol=0
-    ):
+    if not input_spec.takes_spacing(record.spacing_mm):
         raise InputError(
             "STORE_SPACING",
-            f"Every scan must have the network's spacing, {wanted} mm (z, y, x). "
+            "Every scan must have the network's spacing (z, y, x), "
+            f"{input_spec.spacing_mm} mm, {SPACING_TOLERANCE:.0%} more or less. "
             f"Received: {record.name} of {record.spacing_mm} mm.",
             hint="Resample when preparing, or leave the case out.",
         )
