@@ -94,7 +94,7 @@ from kcalc.training.ablation_table import (
     findings_text,
     missing_text,
 )
-from kcalc.training.command_line import run_recipe
+from kcalc.training.command_line import fit_options, run_recipe
 from kcalc.training.config import smoke_recipe
 from kcalc.training.run_record import write_json
 from kcalc.volume import Volume
@@ -362,9 +362,7 @@ def train(recipe: Recipe, arguments: argparse.Namespace) -> None:
         recipe,
         store=arguments.out / STORE_FILE,
         out=arguments.out / "run",
-        seed=arguments.seed,
-        resume=arguments.resume,
-        smoke=arguments.smoke,
+        **fit_options(arguments),
     )
     best = result.best
     log.info("best epoch %d: loss %.4f", best["epoch"], best["val_loss"])

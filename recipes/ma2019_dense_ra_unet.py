@@ -112,7 +112,7 @@ from kcalc.training.ablation_table import (
     mean_and_sd,
     missing_text,
 )
-from kcalc.training.command_line import run_recipe
+from kcalc.training.command_line import fit_options, run_recipe
 from kcalc.training.config import smoke_recipe
 from kcalc.training.run_record import write_json
 from kcalc.volume import Volume
@@ -397,10 +397,8 @@ def train(recipe: Recipe, arguments: argparse.Namespace) -> None:
             stage,
             store=arguments.out / STORE_FILE,
             out=arguments.out / folder,
-            seed=arguments.seed,
-            resume=arguments.resume,
-            smoke=arguments.smoke,
             initial_weights=weights,
+            **fit_options(arguments),
         )
         weights = result.weights
     log.info("best epoch %d: F1 %.4f", result.best["epoch"], result.best["val_f1"])

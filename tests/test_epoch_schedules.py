@@ -73,14 +73,11 @@ class _Seen:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kill_in: int | None = None):
         self.values: dict[int, tuple[float, ...]] = {}
         self.objective = build_objective()
-        whole = Keeper.after_epoch
+        after_step, after_epoch = Keeper.after_step, Keeper.after_epoch
 
-        def noted(keeper: Keeper, scheduled: Mapping[str, float]) -> None:
-            epoch = keeper.state["epoch"]
-            if epoch == kill_in:
-                raise KeyboardInterrupt
+        def noted(keeper: Keeper, loss: float) -> None:
             optimizer = keeper._model.optimizer
-            self.values[epoch] = tuple(
+            self.values[keeper.state["epoch"]] = tuple(
                 round(float(value), 4)
                 for value in (
                     self.objective.loss.positive_weight,
@@ -89,10 +86,19 @@ class _Seen:
                     optimizer.current_momentum,
                 )
             )
-            assert set(scheduled) == {"positive_weight", "auxiliary_weight"}
-            whole(keeper, scheduled)
+            after_step(keeper, loss)
 
-        monkeypatch.setattr(Keeper, "after_epoch", noted)
+        def validated(keeper: Keeper, scheduled: Mapping[str, float]) -> None:
+            if keeper.state["epoch"] == kill_in:
+                raise KeyboardInterrupt
+            assert set(scheduled) == {"positive_weight", "auxiliary_weight"}
+            # Every epoch is measured with what the schedules end with.
+            assert float(self.objective.loss.positive_weight) == 1.0
+            assert float(self.objective.auxiliary_weight) == 0.0
+            after_epoch(keeper, scheduled)
+
+        monkeypatch.setattr(Keeper, "after_step", noted)
+        monkeypatch.setattr(Keeper, "after_epoch", validated)
 
 
 # At the end of an epoch the optimiser's values are those of the next step.

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 from kcalc import InputError, KcalcError
-from kcalc.data import Case, CaseStore, PatchSampling, SliceData
+from kcalc.data import Case, CaseStore, PatchSampling, SliceData, VolumeData
 from kcalc.errors import ModelError, ResourceError
 from kcalc.preparation import InputSpec
 from kcalc.training import (
@@ -265,7 +265,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_epoch_and_step(
         return keras.optimizers.SGD(Broken())
 
     recipe = make_recipe(build_optimizer=diverging)
-    with pytest.raises(KcalcError, match=r"epoch 2, step 2: samples 6 to 7 of"):
+    with pytest.raises(
+        KcalcError, match=r"epoch 2, step 2: samples 6 to 7 of.*cases [ab], [ab]\."
+    ):
         fit(recipe, store=store, out=tmp_path)
     model = build_model()
     model.compile(diverging(), build_loss())
@@ -298,6 +300,34 @@ def test_a_store_without_validation_cases_is_refused(tmp_path):
     only_train = CaseStore.write(tmp_path / "s.h5", [case])
     with pytest.raises(InputError, match=r"STORE_SPLIT.*'validation'"):
         fit(make_recipe(), store=only_train, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("plan", "spec"),
+    [
+        (
+            SliceData(PatchSampling(size=16, side=(12, 24), p_positive=0.5)),
+            InputSpec((-1000.0, 1000.0), stack=3),
+        ),
+        (VolumeData((4, 16, 16), p_positive=0.5), InputSpec((-1000.0, 1000.0))),
+    ],
+)
+def test_a_plan_tells_the_case_of_every_sample(tmp_path: Path, plan, spec) -> None:
+    cases = []
+    for name, hu in (("a", -500), ("b", 0), ("c", 500)):
+        image = np.full((4, 32, 32), hu, np.int16)
+        label = np.zeros(image.shape, np.uint8)
+        label[2, 4, 4] = 2
+        cases.append(Case(name, image, label, (3.0, 1.0, 1.0), name, "train"))
+    store = CaseStore.write(tmp_path / "cases.h5", cases)
+    common = {"input_spec": spec, "seed": 3, "start": 5, "stop": 25}
+    names = {0.25: "a", 0.5: "b", 0.75: "c"}
+    found = [
+        names[round(float(image[0].numpy().mean()), 2)]
+        for image, _ in plan.training(store, batch_size=1, **common)
+    ]
+    assert found == plan.cases(store, **common)
+    assert set(found) == {"a", "b", "c"}
 
 
 # Checkpoints.

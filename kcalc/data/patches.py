@@ -109,6 +109,11 @@ class VoxelSampler:
         return self.records[index], tables.get(index)
 
 
+def sample_rng(seed: int, index: int) -> np.random.Generator:
+    """Return what training sample ``index`` is drawn with, from the two alone."""
+    return np.random.default_rng([seed, 0, index])
+
+
 @dataclass(frozen=True)
 class Crop:
     """A square of one slice: case, slice index, first row and column, side."""

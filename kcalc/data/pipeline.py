@@ -20,6 +20,7 @@ from kcalc.data.patches import (
     PatchSampling,
     fixed_slices,
     read_crop,
+    sample_rng,
 )
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.data.warp import Frame, coordinates, draw_warp, resampled, source_size
@@ -82,7 +83,7 @@ def training_dataset(
     block_side = _block_side(augmentation, sampling, sampler.records)
 
     def load(index: np.int64) -> list[npt.NDArray[Any]]:
-        rng = np.random.default_rng([seed, 0, int(index)])
+        rng = sample_rng(seed, int(index))
         crop = sampler.draw(rng)
         changes = augmentation.draw(rng)
         z, *in_plane = changes.flip_zyx

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from kcalc.data.augment import Augmentation
-from kcalc.data.patches import PatchSampling, Shares, check_shares
+from kcalc.data.boxes import BoxSampler
+from kcalc.data.patches import (
+    CropSampler,
+    PatchSampling,
+    Shares,
+    check_shares,
+    sample_rng,
+)
 from kcalc.data.store import CaseStore
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.preparation import InputSpec
@@ -104,6 +111,19 @@ class SliceData:
             split=split,
             threshold_hu=self.threshold_hu,
         )
+
+    def cases(
+        self,
+        store: CaseStore,
+        *,
+        input_spec: InputSpec,
+        seed: int,
+        start: int,
+        stop: int,
+    ) -> list[str]:
+        """Return the case of each training sample from ``start`` to ``stop``."""
+        sampler = CropSampler(store, store.split("train"), self.sampling)
+        return [sampler.draw(sample_rng(seed, i)).case for i in range(start, stop)]
 
     def smoke(self) -> SliceData:
         """Return the plan cut to four validation slices."""
@@ -203,6 +223,19 @@ class VolumeData:
         return validation_boxes(
             store, self, input_spec=input_spec, seed=seed, split=split
         )
+
+    def cases(
+        self,
+        store: CaseStore,
+        *,
+        input_spec: InputSpec,
+        seed: int,
+        start: int,
+        stop: int,
+    ) -> list[str]:
+        """Return the case of each training sample from ``start`` to ``stop``."""
+        sampler = BoxSampler(store, "train", self.patch_zyx, input_spec, self.shares)
+        return [sampler.draw(sample_rng(seed, i)).case for i in range(start, stop)]
 
     def smoke(self) -> VolumeData:
         """Return the plan cut to four validation samples."""

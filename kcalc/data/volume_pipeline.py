@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from kcalc.data.augment import changed_intensity, flipped, noise_like
 from kcalc.data.boxes import BoxSampler, Triple, fixed_boxes, read_box
+from kcalc.data.patches import sample_rng
 from kcalc.data.pipeline import LABEL_SHARE
 from kcalc.data.store import CaseRecord, CaseStore
 from kcalc.data.warp import Frame, coordinates, draw_warp, resampled, source_size
@@ -71,7 +72,7 @@ def training_boxes(
     finish = _finish(input_spec, plan.threshold_hu, plan.supervise_above_threshold)
 
     def load(index: np.int64) -> list[npt.NDArray[Any]]:
-        rng = np.random.default_rng([seed, 0, int(index)])
+        rng = sample_rng(seed, int(index))
         box = sampler.draw(rng)
         changes = augmentation.draw(rng)
         flips: tuple[bool, ...] = changes.flip_zyx

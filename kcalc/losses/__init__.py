@@ -10,6 +10,7 @@ from kcalc.losses.masked_binary_crossentropy import (
     MaskedBinaryCrossentropy,
     masked_binary_crossentropy,
 )
+from kcalc.losses.pooled_over_batch import PooledOverBatch
 from kcalc.losses.soft_iou import SoftIoU, soft_iou
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "BootstrapIoU",
     "DeepSupervision",
     "MaskedBinaryCrossentropy",
+    "PooledOverBatch",
     "SoftIoU",
     "bootstrap_crossentropy",
     "bootstrap_iou",

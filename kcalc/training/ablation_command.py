@@ -14,6 +14,7 @@ from kcalc.data.store import CaseStore
 from kcalc.errors import UsageError
 from kcalc.files import whole_or_absent, writable_folder
 from kcalc.training.ablation import AblationRow, is_written, write_row
+from kcalc.training.command_line import fit_options
 from kcalc.training.config import Recipe, recipe_to_dict, smoke_recipe
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ def make_row(
         recipe,
         store=store,
         out=writable_folder(arguments.out) / f"{row.name}-{seed}",
-        seed=seed,
-        resume=True,
-        smoke=arguments.smoke,
+        **{**fit_options(arguments), "resume": True},
     )
     figures, cases = test(result)
     path = write_row(

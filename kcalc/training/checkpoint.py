@@ -23,6 +23,8 @@ from kcalc.files import whole_or_absent
 
 LAST = "last.checkpoint.h5"
 BEST_WEIGHTS = "best.weights.h5"
+_HDF5_BYTES_A_VARIABLE = 8192
+"""More than the groups and headers of a variable take."""
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: Mapping[str, Any]) -> None:
@@ -50,12 +52,17 @@ def save_checkpoint(path: Path, model: keras.Model, state: Mapping[str, Any]) ->
                 path=path,
                 hint="The last checkpoint is finite; lower the learning rate.",
             )
-    with whole_or_absent(path) as temporary, h5py.File(temporary, "w") as file:
+    # In memory first: HDF5 ends the process if the disk fills up while it writes.
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
         file.attrs["state"] = json.dumps(state)
         for name, values in groups.items():
             group = file.create_group(name)
             for index, value in enumerate(values):
                 group.create_dataset(f"{index:05d}", data=value)
+        file.flush()
+        image = file.id.get_file_image()
+    with whole_or_absent(path) as temporary:
+        temporary.write_bytes(image)
 
 
 def load_checkpoint(path: Path, model: keras.Model) -> dict[str, Any]:
@@ -110,9 +117,14 @@ def save_weights(path: Path, model: keras.Model) -> None:
 
     Of a compiled model Keras would store the optimiser too; a second model of the same
     layers leaves it out.
+
+    Raises:
+        ResourceError: The file cannot be written; the former file stays.
     """
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    size = sum(keras.ops.convert_to_numpy(v).nbytes for v in bare.variables)
     with whole_or_absent(path, suffix=".weights.h5") as temporary:
+        _reserve(temporary, size + _HDF5_BYTES_A_VARIABLE * (1 + len(bare.variables)))
         bare.save_weights(temporary)
 
 
@@ -139,6 +151,21 @@ def load_weights(path: str | os.PathLike[str], model: keras.Model, of: str) -> N
             path=path,
             hint="Use the recipe (and --miniature) that the run was trained with.",
         ) from error
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Try whether so many bytes fit on the disk, where the system can tell.
+
+    HDF5 ends the process if the disk fills up while it writes, and Keras's writer
+    takes no file in memory.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
 
 
 def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import keras
 
 from kcalc.errors import KcalcError
 from kcalc.files import whole_or_absent
+from kcalc.training.board import Board
 from kcalc.training.checkpoint import (
     BEST_WEIGHTS,
     LAST,
@@ -41,6 +43,7 @@ class Keeper:
         training: Epochs, steps, and which figure decides on the best epoch.
         checkpoint_seconds: Time between two checkpoints within an epoch.
         writes: False for a worker that leaves the files to the chief.
+        board: Gets every epoch's row and the model, or None.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Keeper:
         *,
         checkpoint_seconds: float,
         writes: bool = True,
+        board: Board | None = None,
     ) -> None:
         self._out = out
         self._model = model
@@ -60,9 +64,11 @@ class Keeper:
         self._training = training
         self._checkpoint_seconds = checkpoint_seconds
         self._writes = writes
+        self._board = board
         self._began = self._last_line = self._last_save = time.monotonic()
         self.state = state
         self._first = self._done()
+        self._bar = self._new_bar()
 
     def catch_up(self) -> None:
         """Write what a kill right after the last checkpoint may have left unwritten."""
@@ -74,6 +80,8 @@ class Keeper:
         state = self.state
         state["step"] += 1
         state["loss_sum"] += loss
+        if self._bar is not None:
+            self._bar.update(state["step"], [("loss", loss)])
         now = time.monotonic()
         if now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
@@ -101,27 +109,30 @@ class Keeper:
         state = self.state
         with averaged_weights(self._model):
             figures = self._validate(self._model)
-        row = {
-            "epoch": state["epoch"] + 1,
-            "loss": state["loss_sum"] / state["step"],
-            "learning_rate": float(
-                keras.ops.convert_to_numpy(self._model.optimizer.learning_rate)
-            ),
-            **figures,
-            **scheduled,
-        }
-        if not all(math.isfinite(value) for value in figures.values()):
-            raise KcalcError(
-                "TRAIN_NONFINITE",
-                "Validation figures must stay finite. Received in epoch "
-                f"{row['epoch']}: {figures}.",
-                hint="The last checkpoint is finite; lower the learning rate.",
-            )
+            row = {
+                "epoch": state["epoch"] + 1,
+                "loss": state["loss_sum"] / state["step"],
+                "learning_rate": float(
+                    keras.ops.convert_to_numpy(self._model.optimizer.learning_rate)
+                ),
+                **figures,
+                **scheduled,
+            }
+            if not all(math.isfinite(value) for value in figures.values()):
+                raise KcalcError(
+                    "TRAIN_NONFINITE",
+                    "Validation figures must stay finite. Received in epoch "
+                    f"{row['epoch']}: {figures}.",
+                    hint="The last checkpoint is finite; lower the learning rate.",
+                )
+            if self._board is not None:
+                self._board.write(self._model, row)
         state["history"].append(row)
         if is_better(row, state["best"], self._training.best_by):
             state["best"] = row
         state |= {"epoch": state["epoch"] + 1, "step": 0, "loss_sum": 0.0}
         self.save()
+        self._bar = self._new_bar()
         self._last_line = time.monotonic()
         log.info(
             "epoch %d/%d: loss %.4f, val_loss %.4f, val_f1 %.4f (best: epoch %d, %s "
@@ -157,6 +168,12 @@ class Keeper:
             lines = "".join(json.dumps(row) + "\n" for row in history)
             temporary.write_text(lines, encoding="utf-8")
         write_curve(self._out / "curve.png", history)
+
+    def _new_bar(self) -> keras.utils.Progbar | None:
+        """Return an epoch's progress bar, on a terminal alone."""
+        if not (self._writes and sys.stdout.isatty()):
+            return None
+        return keras.utils.Progbar(self._training.steps_per_epoch)
 
     def _done(self) -> float:
         return float(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,32 @@ import tensorflow as tf
 
 from kcalc.artifact import sha256_of
 from kcalc.data.store import CaseStore
-from kcalc.errors import KcalcError
 from kcalc.files import writable_folder
+from kcalc.training.board import Board, require_tensorboard
 from kcalc.training.checkpoint import (
     BEST_WEIGHTS,
     LAST,
     load_checkpoint,
     load_weights,
 )
-from kcalc.training.config import (
-    Recipe,
-    TrainingConfig,
-    recipe_to_dict,
-    smoke_recipe,
-)
+from kcalc.training.config import Recipe, recipe_to_dict, smoke_recipe
+from kcalc.training.epochs import has_ended, train_epochs
 from kcalc.training.fused_normalization import fused_normalization
 from kcalc.training.keeper import Keeper
 from kcalc.training.memory import enough_memory
-from kcalc.training.objective import Objective, set_scheduled
+from kcalc.training.objective import check_pooling
 from kcalc.training.resuming import begin_or_resume
-from kcalc.training.run_record import git_state, versions, write_json
+from kcalc.training.run_record import (
+    RUN_RECORD,
+    git_state,
+    is_finished,
+    versions,
+    write_json,
+)
 from kcalc.training.step import TrainStep
-from kcalc.training.stopping import StoppedError, StopRequest, stop_request
+from kcalc.training.stopping import stop_request
 from kcalc.training.strategy import (
     check_devices,
-    has_workers,
     is_chief,
     of_chief,
     training_strategy,
@@ -58,6 +60,7 @@ class TrainingResult:
         model: The network with the weights of the best epoch.
         best: Row of the log that the recipe's ``best_by`` prefers.
         last: Row of the last epoch.
+        history: The log's rows.
         weights: File of the best weights (Keras ``.weights.h5``).
         record: The run's ``run.json``.
     """
@@ -82,6 +85,7 @@ def fit(
     devices: Sequence[str] | None = None,
     deterministic: bool = False,
     checkpoint_minutes: float = 10.0,
+    tensorboard: bool = False,
 ) -> TrainingResult:
     """Train a recipe's network on a store and write the run's folder.
 
@@ -107,6 +111,8 @@ def fit(
         deterministic: Ask TensorFlow for deterministic operations, for the whole
             process; on the CPU the same run then gives the same bits.
         checkpoint_minutes: Time between two checkpoints within an epoch.
+        tensorboard: Write ``tensorboard/`` too: the log's figures and overlays of
+            validation samples, after every epoch. Needs the extra ``tensorboard``.
 
     Returns:
         The trained network, with the best epoch's weights, and the figures.
@@ -114,7 +120,8 @@ def fit(
     Raises:
         ValueError: A schedule is of no variable of the loss.
         UsageError: The devices cannot train this configuration (``BATCH``,
-            ``PRECISION``, ``XLA``).
+            ``PRECISION``, ``XLA``, ``POOLED``), or TensorBoard is not there
+            (``TENSORBOARD``).
         InputError: The folder has a run already and ``resume`` is False
             (``RUN_EXISTS``), it was made with another recipe, store or seed
             (``RUN_DIFFERS``), or the store lacks a split.
@@ -145,6 +152,8 @@ def fit(
     training = recipe.training
     strategy = training_strategy(devices)
     check_devices(training, strategy)
+    if tensorboard:
+        require_tensorboard()
     with stop_request() as request:
         keras.utils.set_random_seed(seed)
         with strategy.scope(), _precision(training.precision):
@@ -152,6 +161,9 @@ def fit(
             if initial_weights is not None:
                 load_weights(initial_weights, model, of=recipe.name)
             objective = recipe.build_loss()
+            check_pooling(
+                objective, strategy.num_replicas_in_sync * training.micro_batches
+            )
             model.compile(recipe.build_optimizer(), jit_compile=False)
             model.optimizer.build(model.trainable_variables)
         if state["epoch"] or state["step"]:
@@ -159,11 +171,12 @@ def fit(
             log.info(
                 "resumed in epoch %d after step %d", state["epoch"] + 1, state["step"]
             )
-        validate = pooled_validation(
-            recipe.data.validation(store, input_spec=recipe.input_spec, seed=seed),
-            objective,
-            recipe.threshold,
+        if has_ended(state, training) and is_finished(folder):
+            return _result(folder, model, state)
+        measured = recipe.data.validation(
+            store, input_spec=recipe.input_spec, seed=seed
         )
+        validate = pooled_validation(measured, objective, recipe.threshold)
         if training.measure_training:
             trained = recipe.data.validation(
                 store, input_spec=recipe.input_spec, seed=seed, split="train"
@@ -179,6 +192,9 @@ def fit(
             training,
             checkpoint_seconds=60.0 * checkpoint_minutes,
             writes=is_chief(strategy),
+            board=Board(folder / "tensorboard", measured, objective, recipe.threshold)
+            if tensorboard and is_chief(strategy)
+            else None,
         )
         record = {
             **identity,
@@ -189,99 +205,51 @@ def fit(
             "finished": False,
         }
         if is_chief(strategy):
-            write_json(folder / "run.json", record)
+            write_json(folder / RUN_RECORD, record)
         keeper.catch_up()
         began = time.monotonic()
+        steps_done = state["epoch"] * training.steps_per_epoch + state["step"]
+        batches = recipe.data.training(
+            store,
+            input_spec=recipe.input_spec,
+            batch_size=training.batch_size,
+            seed=seed,
+            start=steps_done * training.batch_size,
+            stop=training.total_steps * training.batch_size,
+        )
+        cases = partial(
+            recipe.data.cases, store, input_spec=recipe.input_spec, seed=seed
+        )
         step = TrainStep(
             model, objective, strategy, training.micro_batches, training.xla
         )
         one = strategy.num_replicas_in_sync == 1
-        with fused_normalization(model) if one else nullcontext():
-            _train(step, keeper, recipe, store, seed, objective, strategy, request)
-    weights = folder / BEST_WEIGHTS
+        with (
+            fused_normalization(model) if one else nullcontext(),
+            enough_memory(model, batches, strategy, training.micro_batches),
+        ):
+            train_epochs(step, keeper, batches, recipe, request, cases)
     of_chief(strategy, [0.0])  # which has written the weights now
-    keras.Model(model.inputs, model.outputs).load_weights(weights)
-    best, last = state["best"], state["history"][-1]
     record |= {
         "finished": True,
         "seconds_since_start_or_resume": round(time.monotonic() - began, 1),
-        "best": best,
-        "last": last,
+        "best": state["best"],
+        "last": state["history"][-1],
     }
     if is_chief(strategy):
-        write_json(folder / "run.json", record)
+        write_json(folder / RUN_RECORD, record)
+    return _result(folder, model, state)
+
+
+def _result(
+    folder: Path, model: keras.Model, state: Mapping[str, Any]
+) -> TrainingResult:
+    weights = folder / BEST_WEIGHTS
+    keras.Model(model.inputs, model.outputs).load_weights(weights)
+    history = state["history"]
     return TrainingResult(
-        model, best, last, state["history"], weights, folder / "run.json"
+        model, state["best"], history[-1], history, weights, folder / RUN_RECORD
     )
-
-
-def _train(
-    step: TrainStep,
-    keeper: Keeper,
-    recipe: Recipe,
-    store: CaseStore,
-    seed: int,
-    objective: Objective,
-    strategy: tf.distribute.Strategy,
-    request: StopRequest,
-) -> None:
-    """Go on until the epochs are done, patience ends or a signal asks to stop."""
-    state, training = keeper.state, recipe.training
-    if _ended(state, training):
-        return
-    first = state["epoch"] * training.steps_per_epoch + state["step"]
-    samples = recipe.data.training(
-        store,
-        input_spec=recipe.input_spec,
-        batch_size=training.batch_size,
-        seed=seed,
-        start=first * training.batch_size,
-        stop=training.total_steps * training.batch_size,
-    )
-    source = iter(strategy.experimental_distribute_dataset(samples))
-    with enough_memory(step.model, samples, strategy, training.micro_batches):
-        while not _ended(state, training):
-            scheduled = set_scheduled(objective, recipe.schedules, state["epoch"])
-            while state["step"] < training.steps_per_epoch:
-                with _naming_batch(state, training):
-                    loss, asked = step(next(source), request.came)
-                    keeper.after_step(loss)
-                if asked or (request.came and not has_workers(strategy)):
-                    keeper.save()
-                    raise StoppedError(
-                        request.exit_code, state["epoch"] + 1, state["step"]
-                    )
-            # Validated with what the schedules end with, so that epochs compare.
-            set_scheduled(objective, recipe.schedules, training.epochs - 1)
-            keeper.after_epoch(scheduled)
-
-
-def _ended(state: Mapping[str, Any], training: TrainingConfig) -> bool:
-    if state["epoch"] >= training.epochs:
-        return True
-    if training.patience is None or state["best"] is None:
-        return False
-    return bool(state["epoch"] - state["best"]["epoch"] >= training.patience)
-
-
-@contextmanager
-def _naming_batch(state: Mapping[str, Any], training: TrainingConfig) -> Iterator[None]:
-    """Add the batch to an error: its samples are drawn from (seed, number) alone."""
-    epoch, step = state["epoch"], state["step"]
-    try:
-        yield
-    except KcalcError as error:
-        if error.code != "TRAIN_NONFINITE":
-            raise
-        first = (epoch * training.steps_per_epoch + step) * training.batch_size
-        raise KcalcError(
-            error.code,
-            f"{error.rule} They are not in epoch {epoch + 1}, step {step + 1}: samples "
-            f"{first} to {first + training.batch_size - 1} of the training split.",
-            path=error.path,
-            hint="The last checkpoint is finite; lower the learning rate or clip the "
-            "gradient, as a new recipe.",
-        ) from error
 
 
 def _agreed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,16 +37,16 @@ def enough_memory(
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         batch, *rest = samples.element_spec[0].shape
         part = batch // strategy.num_replicas_in_sync // micro_batches
-        text = str(getattr(error, "message", error)).partition("\n")[0]
-        wanted = text.partition(" and type")[0].rpartition("tensor with ")[2]
+        found = re.search(r"tensor with (shape\[[\d,]*\])", str(error))
+        wanted = f"a tensor of {found[1]}" if found else "an allocation"
         needs = step_bytes(model, (part, *rest))
         raise ResourceError(
             "MEMORY",
-            "A training step must fit in memory. Weights, gradients, optimiser and "
-            f"the layers' outputs need at least {needs / 2**30:.2f} GiB for "
+            "Training must fit in memory. Weights, gradients, optimiser and "
+            f"the layers' outputs need at least {needs / 2**30:.3g} GiB for "
             f"{part} samples of {tuple(rest)} at a time on each of "
             f"{strategy.num_replicas_in_sync} devices (batch_size={batch}, "
-            f"micro_batches={micro_batches}); {wanted or 'an allocation'} failed.",
+            f"micro_batches={micro_batches}); {wanted} failed.",
             hint="Raise micro_batches, lower batch_size or the size of a sample, or "
             "take precision='mixed_bfloat16', as a new recipe.",
         ) from error

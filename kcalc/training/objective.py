@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from kcalc.losses import DeepSupervision
+from kcalc.errors import UsageError
+from kcalc.losses import DeepSupervision, PooledOverBatch
 from kcalc.training.epoch_schedules import EpochSchedule
 
 Objective: TypeAlias = "keras.losses.Loss | DeepSupervision"
@@ -37,6 +38,25 @@ def sample_values(objective: Objective, label: Any, outputs: Any) -> Any:
 def adds_samples(objective: Objective) -> bool:
     """Return whether a batch counts by its sum (``reduction="sum"``), not its mean."""
     return bool(main_loss(objective).reduction == "sum")
+
+
+def check_pooling(objective: Objective, parts: int) -> None:
+    """Refuse a loss of the whole batch where a batch is computed in parts.
+
+    Args:
+        objective: One loss, or one on every output.
+        parts: Devices times micro-batches.
+
+    Raises:
+        UsageError: ``POOLED``.
+    """
+    if isinstance(main_loss(objective), PooledOverBatch) and parts > 1:
+        raise UsageError(
+            "POOLED",
+            "A loss pooled over the batch needs all of it on one device at once. "
+            f"Received: {parts} parts (devices times micro_batches).",
+            hint="Train on one device with micro_batches=1, or take the loss itself.",
+        )
 
 
 def main_loss(objective: Objective) -> keras.losses.Loss:
@@ -73,14 +93,15 @@ def scheduled_variable(objective: Objective, name: str) -> keras.Variable:
     Raises:
         ValueError: There is no variable of that name.
     """
-    for owner in (objective, main_loss(objective)):
+    main = main_loss(objective)
+    for owner in (objective, main, getattr(main, "loss", None)):
         variable = getattr(owner, name, None)
         if isinstance(variable, keras.Variable):
             return variable
     raise ValueError(
         "A schedule must have the name of a variable of the recipe's loss, such as "
         f"'positive_weight'. Received: {name!r} with {type(objective).__name__} of "
-        f"{type(main_loss(objective)).__name__}"
+        f"{type(main).__name__}"
     )
 
 

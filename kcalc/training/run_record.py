@@ -14,6 +14,7 @@ from typing import Any
 import kcalc
 from kcalc.files import whole_or_absent
 
+RUN_RECORD = "run.json"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "h5py")
 
 
@@ -37,6 +38,15 @@ def git_state() -> dict[str, Any]:
     commit = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run's folder has the record of a run that came to its end."""
+    try:
+        record = json.loads((folder / RUN_RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("finished") is True
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -37,8 +37,8 @@ class TrainStep:
         xla: bool = False,
     ) -> None:
         self.model = model
-        self._objective = objective
-        self._strategy = strategy
+        self.objective = objective
+        self.strategy = strategy
         self._micro_batches = micro_batches
         self._parts = strategy.num_replicas_in_sync * micro_batches
         self._part = (
@@ -73,8 +73,8 @@ class TrainStep:
 
     def _everywhere(self, batch: Any, stop: Any) -> Any:
         return tuple(
-            self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
-            for value in self._strategy.run(self._replica, args=(batch, stop))
+            self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+            for value in self.strategy.run(self._replica, args=(batch, stop))
         )
 
     def _replica(self, batch: Any, stop: Any) -> tuple[Any, Any]:
@@ -106,8 +106,8 @@ class TrainStep:
         optimizer = self.model.optimizer
         with tf.GradientTape() as tape:
             outputs = self.model(image, training=True)
-            values = sample_values(self._objective, label, outputs)
-            if adds_samples(self._objective):
+            values = sample_values(self.objective, label, outputs)
+            if adds_samples(self.objective):
                 value = tf.reduce_sum(values)
             else:
                 value = tf.reduce_mean(values) / self._parts
@@ -134,7 +134,7 @@ class TrainStep:
         finite = tf.logical_and(finite, tf.math.is_finite(loss))
         broken = 1.0 - tf.cast(finite, tf.float32)
         replica = tf.distribute.get_replica_context()
-        if self._strategy.num_replicas_in_sync > 1:
+        if self.strategy.num_replicas_in_sync > 1:
             broken = replica.all_reduce(tf.distribute.ReduceOp.SUM, broken)
         return tf.debugging.Assert(tf.equal(broken, 0.0), [_NOT_FINITE])
 
