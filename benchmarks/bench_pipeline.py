@@ -441,7 +441,9 @@ def check_peers(python: str | None) -> None:
     missing = python is None
     if python is not None:
         try:
-            found = subprocess.run([python, "-c", "import torch, monai"], check=False)
+            found = subprocess.run(
+                [python, "-c", "import torch, monai"], capture_output=True, check=False
+            )
             missing = found.returncode != 0
         except OSError:
             missing = True

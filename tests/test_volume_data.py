@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kcalc import InputError
 from kcalc.data import Augmentation, Case, CaseStore, VolumeData
+from kcalc.data.augment import changed_intensity, noise_like
 from kcalc.data.boxes import Box, BoxSampler, fixed_boxes, read_box
 from kcalc.data.sources import PhantomOrder, render_case
 from kcalc.preparation import InputSpec
@@ -177,6 +179,22 @@ def test_changed_hu_decide_what_is_supervised(store):
         np.testing.assert_array_equal(label == 255, image <= (130 + 1000) / 2000)
 
 
+def test_intensity_and_noise_are_the_same_eagerly_and_in_map():
+    noisy, factors = Augmentation(noise_hu=1), np.float32([1.1, -5, 3])
+    hu = np.linspace(-100, 900, 24, dtype=np.float32).reshape(2, 3, 4)
+
+    def change(index: tf.Tensor) -> tf.Tensor:
+        return changed_intensity(hu, factors, noise_like(hu, noisy, 7, index))
+
+    eager = [change(tf.constant(i, tf.int64)).numpy() for i in (4, 5)]
+    mapped = [x.numpy() for x in tf.data.Dataset.range(4, 6).map(change)]
+    np.testing.assert_allclose(eager, mapped, rtol=1e-6)
+    noise = (np.stack(eager) - (1.1 * hu - 5)) / 3
+    assert not np.allclose(noise[0], noise[1]) and 0.5 < noise.std() < 1.5
+    plain = changed_intensity(hu, factors, noise_like(hu, Augmentation(), 7, 4))
+    np.testing.assert_allclose(plain, 1.1 * hu - 5, rtol=1e-6)
+
+
 # Validation.
 
 
@@ -230,6 +248,11 @@ def test_scans_of_another_spacing_than_the_network_s_are_refused(store):
     spec = replace(SPEC, spacing_mm=(1.0, 0.4, 0.4))
     with pytest.raises(InputError, match=r"STORE_SPACING.*0\.4.*a of \(1\.0, 0\.5"):
         BoxSampler(store, "train", (6, 12, 12), spec)
+
+
+def test_stacks_of_slices_are_no_volumes(store):
+    with pytest.raises(ValueError, match=r"a stack of 1\. Received: stack=9"):
+        BoxSampler(store, "train", (6, 12, 12), replace(SPEC, stack=9))
 
 
 def test_a_patch_that_is_all_halo_is_refused(store):

@@ -45,7 +45,8 @@ class BoxSampler:
             imitator; see :class:`kcalc.data.patches.VoxelSampler`.
 
     Raises:
-        ValueError: The patch is not larger than its halo.
+        ValueError: The patch is not larger than its halo, or the network takes stacks
+            of slices.
         InputError: The split has no case (``STORE_SPLIT``), a scan is smaller than the
             receptive field, 2 * halo + 1 (``STORE_SMALL``), or has another spacing than
             the network's (``STORE_SPACING``).
@@ -59,6 +60,11 @@ class BoxSampler:
         input_spec: InputSpec,
         shares: Shares = (0.0, 0.0, 0.0),
     ) -> None:
+        if input_spec.stack != 1:
+            raise ValueError(
+                "A network for volumes must have a stack of 1. "
+                f"Received: stack={input_spec.stack}"
+            )
         self.records = store.split(split)
         self.patch_zyx = patch_zyx
         self._halo = input_spec.halo_zyx

@@ -142,7 +142,8 @@ class VolumeData:
             label.
         p_imitator: Share of those that hold a voxel of a component >= 130 HU that is as
             large as calcium and has no label; the remaining samples lie anywhere.
-        augmentation: Random changes of training samples.
+        augmentation: Random changes of training samples. A turn or deformation can move
+            the drawn voxel out of the labelled part.
         threshold_hu: Only voxels above it can be calcium, in HU.
         supervise_above_threshold: Whether voxels at or below the threshold are left out
             of training (label 255); otherwise their label is 0.

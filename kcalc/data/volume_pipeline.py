@@ -5,6 +5,7 @@ Sample ``i`` depends on (seed, i) alone, as in :mod:`kcalc.data.pipeline`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from kcalc.preparation import NOT_SUPERVISED, InputSpec, windowed
 if TYPE_CHECKING:
     from kcalc.data.plans import VolumeData
 
-_THREADS = 2
+_THREADS = max(2, (os.cpu_count() or 2) // 2)
+"""Samples made at a time; what they are does not depend on it."""
 
 
 def training_boxes(
