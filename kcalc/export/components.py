@@ -17,20 +17,18 @@ _MOST_STEPS = {4: (0, 1), 8: (0, 2), 6: (1, 1), 26: (1, 3)}
 """By connectivity: steps along z, and along all axes together, to a neighbour."""
 
 
-def component_of_voxels(mask: Any, connectivity: int = 8) -> tuple[Any, Any]:
-    """Return the voxels of a mask and the component of each.
+def component_of_voxels(index: Any, size: Any, connectivity: int = 8) -> Any:
+    """Return the component of each voxel of a list.
 
     Args:
-        mask: bool (z, y, x).
+        index: int64 (num_voxels, 3), (z, y, x) in scan order, as ``tf.where`` gives it.
+        size: int64 (3,), of the grid that the voxels lie on.
         connectivity: 4 or 8 within slices, 6 or 26 across them.
 
     Returns:
-        Indices int64 (num_voxels, 3) in scan order, and for each the number of the
-        first voxel of its component, int32 (num_voxels,).
+        The number of the first voxel of each voxel's component, int32 (num_voxels,).
     """
-    index = tf.where(mask)
     num_voxels = tf.size(index) // 3
-    size = tf.shape(mask, out_type=tf.int64)
     # One column and one row of padding keep neighbours from wrapping round an edge.
     strides = tf.stack(
         [(size[1] + 1) * (size[2] + 2), size[2] + 2, tf.constant(1, tf.int64)]
@@ -59,8 +57,7 @@ def component_of_voxels(mask: Any, connectivity: int = 8) -> tuple[Any, Any]:
             (parent,),
         )[0]
 
-    parent = tf.while_loop(unjoined, lambda parent: (join(parent),), (number,))[0]
-    return index, parent
+    return tf.while_loop(unjoined, lambda parent: (join(parent),), (number,))[0]
 
 
 def _forward(connectivity: int) -> list[tuple[int, ...]]:
@@ -86,11 +83,12 @@ def vote(votes: Any, candidates: Any, component_share: float) -> Any:
     Returns:
         bool (n, y, x).
     """
-    index, component = component_of_voxels(candidates)
+    index = tf.where(candidates)
+    shape = tf.shape(candidates, out_type=tf.int64)
+    component = component_of_voxels(index, shape)
     num_voxels = tf.size(component)
     voted = tf.cast(tf.gather_nd(votes, index), tf.float64)
     size = tf.math.unsorted_segment_sum(tf.ones_like(voted), component, num_voxels)
     votes_of = tf.math.unsorted_segment_sum(voted, component, num_voxels)
     keep = tf.gather(votes_of >= component_share * size, component)
-    shape = tf.shape(candidates, out_type=tf.int64)
     return tf.scatter_nd(index, tf.cast(keep, tf.uint8), shape) > 0

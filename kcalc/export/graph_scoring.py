@@ -98,8 +98,13 @@ def score_of_mask(
     spacing = tf.cast(spacing_mm, tf.float64)
     pixel_mm2 = spacing[1] * spacing[2]
     threshold = int(rule.threshold_hu or 0)
-    calcium = mask & reaches(hu, threshold, rule.threshold_comparison)
-    index, component = component_of_voxels(calcium, int(rule.connectivity))
+    index = tf.where(mask)
+    values_hu = tf.gather_nd(hu, index)
+    calcium = reaches(values_hu, threshold, rule.threshold_comparison)
+    index = tf.boolean_mask(index, calcium)
+    values_hu = tf.cast(tf.boolean_mask(values_hu, calcium), tf.float64)
+    size = tf.shape(mask, out_type=tf.int64)
+    component = component_of_voxels(index, size, int(rule.connectivity))
     num_voxels = tf.size(component)
     ones = tf.ones([num_voxels], tf.float64)
     sizes = tf.math.unsorted_segment_sum(ones, component, num_voxels)
@@ -112,7 +117,7 @@ def score_of_mask(
     lesion = tf.boolean_mask(number, kept)
     count = tf.reduce_sum(tf.cast(first, tf.int32))
     place = tf.cast(tf.boolean_mask(index, kept), tf.float64)
-    value = tf.cast(tf.gather_nd(hu, tf.boolean_mask(index, kept)), tf.float64)
+    value = tf.boolean_mask(values_hu, kept)
 
     def total(of: Any) -> Any:
         return tf.math.unsorted_segment_sum(of, lesion, count)
