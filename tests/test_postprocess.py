@@ -76,13 +76,21 @@ def test_a_vote_below_the_candidate_hu_counts_for_nothing():
 # --- the graph ------------------------------------------------------------------
 
 
-@given(mask=MASKS)
-@settings(max_examples=50, deadline=None)
-def test_components_in_the_graph_are_those_of_scipy(mask: np.ndarray):
-    index, component = (t.numpy() for t in component_of_voxels(tf.constant(mask)))
-    assert np.array_equal(index, np.argwhere(mask))
-    structure = np.zeros((3, 3, 3), int)
-    structure[1] = 1
+def component_of(mask: np.ndarray, connectivity: int) -> np.ndarray:
+    index = tf.constant(np.argwhere(mask).reshape(-1, 3), tf.int64)
+    size = tf.constant(mask.shape, tf.int64)
+    return component_of_voxels(index, size, connectivity).numpy()
+
+
+@given(mask=MASKS, connectivity=st.sampled_from([4, 8, 6, 26]))
+@settings(max_examples=100, deadline=None)
+def test_components_in_the_graph_are_those_of_scipy(
+    mask: np.ndarray, connectivity: int
+):
+    component = component_of(mask, connectivity)
+    structure = ndimage.generate_binary_structure(3, 1 if connectivity < 8 else 3)
+    if connectivity in (4, 8):
+        structure[[0, 2]] = False
     expected = ndimage.label(mask, structure)[0][mask]
     pairs = set(zip(component.tolist(), expected.tolist(), strict=True))
     assert len(pairs) == len(set(component.tolist())) == len(set(expected.tolist()))
@@ -97,8 +105,7 @@ def test_a_long_winding_component_is_one():
     mask[0, ::2] = True
     mask[0, 1::4, -1] = True
     mask[0, 3::4, 0] = True
-    component = component_of_voxels(tf.constant(mask))[1].numpy()
-    assert set(component) == {0}
+    assert set(component_of(mask, 8)) == {0}
 
 
 @given(data=st.data(), mask=MASKS, share=st.sampled_from([0.1, 1 / 3, 0.5, 1.0]))
