@@ -86,6 +86,7 @@ from kcalc.data import (
     prepare_store,
 )
 from kcalc.data.sources import PhantomOrder, phantom_cases
+from kcalc.errors import UsageError
 from kcalc.evaluation import (
     CaseComparison,
     by_kind,
@@ -487,6 +488,13 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 def tables(recipe: Recipe, arguments: argparse.Namespace) -> None:
     """Make the row ``--row`` of Tables 1 and 2, or print the rows that are there."""
+    if arguments.data is not None:
+        raise UsageError(
+            "USAGE",
+            "tables takes no --data.",
+            hint="Run prepare --data DIR, then tables without --miniature and with the "
+            "same --out.",
+        )
     tiny = recipe is SMALL
     folder = RESULTS if tiny and not arguments.smoke else arguments.out / "rows"
     if arguments.row is None:

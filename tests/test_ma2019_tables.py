@@ -258,6 +258,22 @@ def test_a_row_that_is_none_is_refused(
     assert "--row must be one of dense_unet, rau, edb" in capsys.readouterr().err
 
 
+def test_cases_of_ones_own_are_not_passed_over_in_silence(
+    ma2019: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert ma2019.main(["tables", "--miniature", "--row", "iou", *options]) == 2
+    assert "Run prepare --data DIR, then tables" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_papers_network_takes_the_cases_of_prepare(
+    ma2019: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert ma2019.main(["tables", "--row", "iou", "--out", str(tmp_path)]) == 3
+    assert "prepare" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_row_is_trained_tested_written_and_then_left_alone(
     ma2019: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
