@@ -70,6 +70,16 @@ def test_a_written_row_is_read_again_with_what_it_was_made_of(tmp_path: Path):
     assert {"python", "kcalc", "numpy"} <= set(found.versions)
 
 
+def test_a_setting_that_came_later_does_not_make_a_row_anew(tmp_path: Path):
+    write(tmp_path, RAU, 0)
+    later = {**SETTINGS, "patience": None}
+    assert is_written(tmp_path, RAU, 0, later)
+    write(tmp_path, RAU, 1, settings=later)
+    assert [found.seed for found in read_rows(tmp_path, ROWS)] == [0, 1]
+    with pytest.raises(InputError, match="RUN_DIFFERS"):
+        is_written(tmp_path, RAU, 0, {**later, "epochs": 4})
+
+
 def test_rows_come_in_the_order_of_the_table_then_of_the_seeds(tmp_path: Path):
     for row, seed in ((RAU, 10), (RAU, 2), (PLAIN, 1)):
         write(tmp_path, row, seed)

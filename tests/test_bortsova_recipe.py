@@ -70,6 +70,12 @@ def test_rows_are_read_into_both_tables(recipe, tmp_path):
     assert text.count("not measured") == len(recipe.FINDINGS)
 
 
+def test_the_epoch_of_a_training_dice_is_the_first_that_reaches_it(recipe):
+    history = [{"epoch": n, "train_f1": f1} for n, f1 in ((1, 0.1), (2, 0.4), (3, 0.3))]
+    assert recipe.epoch_reached(history, 0.4) == 2
+    assert recipe.epoch_reached(history, 0.41) is None
+
+
 def test_an_unknown_row_is_refused(recipe, tmp_path, capsys):
     command = ("tables", *SMOKE, "--out", str(tmp_path), "--row", "wide")
     assert recipe.main(list(command)) == 2
