@@ -22,6 +22,7 @@ from kcalc.registration import (
     NetworkScan,
     Pose,
     given_reference,
+    network_grid,
     phantom_reference,
     register_head,
     to_network_grid,
@@ -29,6 +30,7 @@ from kcalc.registration import (
 from kcalc.registration.accuracy import siphon_error
 from kcalc.registration.even_grid import EvenGrid
 from kcalc.regrid import onto_axial
+from kcalc.report import registration_pictures
 from kcalc.volume import Volume
 
 COARSE = {
@@ -219,6 +221,27 @@ def test_the_grid_is_the_papers(placed):
     assert placed.volume.shape == (100, 240, 240)
     assert placed.volume.spacing_mm == pytest.approx((1.0, 0.49, 0.49))
     assert placed.volume.array.dtype == np.int16
+
+
+def test_a_coarser_network_sees_the_same_field(phantom, placed):
+    grid = network_grid((1.0, 0.98, 0.98))
+    assert grid.shape_zyx == (100, 120, 120)
+    middles = [
+        one.index_to_mm((np.array(one.shape_zyx) - 1) / 2)
+        for one in (grid, NETWORK_GRID)
+    ]
+    np.testing.assert_allclose(*middles, atol=1e-9)
+    coarse = to_network_grid(phantom.volume, grid=grid)
+    assert coarse.volume.spacing_mm == pytest.approx((1.0, 0.98, 0.98))
+    fine = placed.volume.array.astype(np.float64)
+    mean = fine.reshape(100, 120, 2, 120, 2).mean((2, 4))
+    inner = np.s_[5:-5, 5:-5, 5:-5]
+    apart = np.abs(mean - coarse.volume.array)[inner]
+    assert np.median(apart) < 15
+    pictures = registration_pictures(
+        coarse, np.zeros(coarse.volume.shape, np.uint8), phantom_reference()
+    )
+    assert len(pictures) == 4
 
 
 def test_the_study_preset_of_the_phantom_has_the_same_grid_but_for_the_patient():

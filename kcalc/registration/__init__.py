@@ -3,7 +3,12 @@
 Rigid registration needs SimpleITK: ``pip install "kcalc[register]"``.
 """
 
-from kcalc.registration.network_grid import NETWORK_GRID, NetworkScan, to_network_grid
+from kcalc.registration.network_grid import (
+    NETWORK_GRID,
+    NetworkScan,
+    network_grid,
+    to_network_grid,
+)
 from kcalc.registration.pose import Pose
 from kcalc.registration.reference import Reference, phantom_reference
 from kcalc.registration.register import (
@@ -20,6 +25,7 @@ __all__ = [
     "Pose",
     "Reference",
     "given_reference",
+    "network_grid",
     "phantom_reference",
     "read_reference",
     "register_head",

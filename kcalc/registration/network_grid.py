@@ -27,21 +27,36 @@ from kcalc.slices import SliceStack
 from kcalc.volume import Finding, Volume
 
 
-def _network_grid() -> Geometry:
-    x, y, z = (
-        middle - spacing * (count - 1) / 2
-        for middle, spacing, count in zip(
-            STUDY_CENTRE_XYZ_MM,
-            STUDY_SPACING_MM[::-1],
-            STUDY_SHAPE_ZYX[::-1],
-            strict=True,
+def network_grid(
+    spacing_mm: tuple[float, float, float] = STUDY_SPACING_MM,
+) -> Geometry:
+    """Return the grid in the standard pose, for a network of some spacing.
+
+    Args:
+        spacing_mm: Voxel spacing (z, y, x) in mm; the paper's by default, and then
+            100 x 240 x 240 voxels. Another one fills the same field.
+
+    Example:
+        >>> network_grid((1.0, 0.98, 0.98)).shape_zyx
+        (100, 120, 120)
+    """
+    z, y, x = (
+        max(round(count * spacing / wanted), 1)
+        for count, spacing, wanted in zip(
+            STUDY_SHAPE_ZYX, STUDY_SPACING_MM, spacing_mm, strict=True
         )
     )
-    return Geometry.axial(STUDY_SHAPE_ZYX, STUDY_SPACING_MM, (x, y, z))
+    corner = [
+        middle - spacing * (count - 1) / 2
+        for middle, spacing, count in zip(
+            STUDY_CENTRE_XYZ_MM, spacing_mm[::-1], (x, y, z), strict=True
+        )
+    ]
+    return Geometry.axial((z, y, x), spacing_mm, (corner[0], corner[1], corner[2]))
 
 
-NETWORK_GRID = _network_grid()
-"""The grid in the standard pose: 100 x 240 x 240 voxels of 1 x 0.49 x 0.49 mm."""
+NETWORK_GRID = network_grid()
+"""The grid of the paper: 100 x 240 x 240 voxels of 1 x 0.49 x 0.49 mm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +64,19 @@ class NetworkScan:
     """A head CT on the network's grid.
 
     Args:
-        volume: The scan there, 100 x 240 x 240; its geometry says where each voxel lies
-            in the patient, so that masks and points go back. Air where the scan
-            does not reach.
+        volume: The scan there; its geometry says where each voxel lies in the patient,
+            so that masks and points go back. Air where the scan does not reach.
         label: (z, y, x) the label there, or None.
         fit: How it was registered.
         share_inside: Share of the grid that lies in the scan.
+        grid: The grid in the standard pose.
     """
 
     volume: Volume
     label: npt.NDArray[np.uint8] | None
     fit: Fit
     share_inside: float
+    grid: Geometry = NETWORK_GRID
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -78,7 +94,7 @@ class NetworkScan:
         """Return a mask of the network's grid on a grid of the scan, nearest voxel.
 
         Args:
-            mask: (z, y, x) 100 x 240 x 240, bool or labels.
+            mask: (z, y, x) of the network's grid, bool or labels.
             geometry: The scan's grid.
 
         Returns:
@@ -93,6 +109,7 @@ def to_network_grid(
     label: npt.NDArray[np.uint8] | None = None,
     *,
     reference: Reference | None = None,
+    grid: Geometry = NETWORK_GRID,
 ) -> NetworkScan:
     """Bring a head CT, and its label, into the standard pose on the network's grid.
 
@@ -103,6 +120,7 @@ def to_network_grid(
         volume: A head CT in HU, as :func:`register_head` takes it.
         label: (z, y, x) of the volume: a mask or numbers of ``kcalc.anatomy``.
         reference: The head to register to; None for kcalc's phantom.
+        grid: The grid in the standard pose, see :func:`network_grid`.
 
     Returns:
         The scan there. ``volume.findings`` gains what there is to say of it.
@@ -123,18 +141,18 @@ def to_network_grid(
             hint="Give the label of this very scan.",
         )
     fit = register_head(volume, reference)
-    grid = Geometry(NETWORK_GRID.shape_zyx, fit.pose.matrix @ NETWORK_GRID.affine_lps)
-    array = onto_axial(volume.array, volume.geometry, grid, outside=float(CT_MIN_HU))
-    share = _share_of_grid(volume, grid)
+    there = Geometry(grid.shape_zyx, fit.pose.matrix @ grid.affine_lps)
+    array = onto_axial(volume.array, volume.geometry, there, outside=float(CT_MIN_HU))
+    share = _share_of_grid(volume, there)
     placed = replace(
         volume,
         array=array,
-        geometry=grid,
+        geometry=there,
         findings=(*volume.findings, *_findings(fit, share)),
         frames=(),
         source=None,
     )
-    scan = NetworkScan(placed, None, fit, share)
+    scan = NetworkScan(placed, None, fit, share, grid)
     if label is None:
         return scan
     return replace(scan, label=scan.label_of(label, volume.geometry))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.geometry import Geometry
-from kcalc.registration import NETWORK_GRID, NetworkScan, Reference
+from kcalc.registration import NetworkScan, Reference
 from kcalc.regrid import onto_axial
 from kcalc.report.figures import DisplayPlane, Outline, plane_svg
 
@@ -41,10 +41,10 @@ def registration_pictures(
     """
     pictures = []
     for number, (axis, position_mm, title) in enumerate(_PLANES):
-        index = _index_of(axis, position_mm)
-        plane = _display_plane(axis)
-        bone = _reference_plane(reference, axis, index) > _BONE_HU
-        course = _course_plane(reference, axis, index)
+        index = _index_of(scan.grid, axis, position_mm)
+        plane = _display_plane(scan.grid, axis)
+        bone = _reference_plane(reference, scan.grid, axis, index) > _BONE_HU
+        course = _course_plane(reference, scan.grid, axis, index)
         outlines = (
             Outline(plane.turn(bone), "reference"),
             Outline(plane.turn(course), "course"),
@@ -116,14 +116,14 @@ def network_grid_words(record: Mapping[str, Any]) -> str:
     return f"{shape} voxels of {spacing} mm"
 
 
-def _index_of(axis: int, position_mm: float) -> int:
-    start = NETWORK_GRID.affine_lps[2 - axis, 3]
-    return round(float((position_mm - start) / NETWORK_GRID.spacing_mm[axis]))
+def _index_of(grid: Geometry, axis: int, position_mm: float) -> int:
+    start = grid.affine_lps[2 - axis, 3]
+    return round(float((position_mm - start) / grid.spacing_mm[axis]))
 
 
-def _display_plane(axis: int) -> DisplayPlane:
+def _display_plane(grid: Geometry, axis: int) -> DisplayPlane:
     down, across = (other for other in range(3) if other != axis)
-    spacing_mm = NETWORK_GRID.spacing_mm
+    spacing_mm = grid.spacing_mm
     top, bottom = _LETTERS[down][:: -1 if down == 0 else 1]
     return DisplayPlane(
         transpose=False,
@@ -135,28 +135,28 @@ def _display_plane(axis: int) -> DisplayPlane:
 
 
 def _reference_plane(
-    reference: Reference, axis: int, index: int
+    reference: Reference, grid: Geometry, axis: int, index: int
 ) -> npt.NDArray[np.float32]:
     """Return the reference's HU in one plane of the network's grid."""
-    affine = np.array(NETWORK_GRID.affine_lps)
+    affine = np.array(grid.affine_lps)
     affine[:3, 3] += index * affine[:3, axis]
-    z, y, x = (
-        1 if other == axis else n for other, n in enumerate(NETWORK_GRID.shape_zyx)
-    )
-    grid = reference.grid
+    z, y, x = (1 if other == axis else n for other, n in enumerate(grid.shape_zyx))
+    head = reference.grid
     plane = onto_axial(
-        grid.array_hu, grid.geometry, Geometry((z, y, x), affine), outside=-1000.0
+        head.array_hu, head.geometry, Geometry((z, y, x), affine), outside=-1000.0
     )
     return np.asarray(plane.take(0, axis))
 
 
-def _course_plane(reference: Reference, axis: int, index: int) -> npt.NDArray[np.bool_]:
+def _course_plane(
+    reference: Reference, grid: Geometry, axis: int, index: int
+) -> npt.NDArray[np.bool_]:
     """Return the pixels of a plane within 2.5 mm of the reference's carotids."""
-    points = NETWORK_GRID.mm_to_index(reference.carotids_xyz_mm)
-    spacing_mm = np.array(NETWORK_GRID.spacing_mm)
+    points = grid.mm_to_index(reference.carotids_xyz_mm)
+    spacing_mm = np.array(grid.spacing_mm)
     down, across = (other for other in range(3) if other != axis)
-    rows = np.arange(NETWORK_GRID.shape_zyx[down])[:, None, None]
-    columns = np.arange(NETWORK_GRID.shape_zyx[across])[None, :, None]
+    rows = np.arange(grid.shape_zyx[down])[:, None, None]
+    columns = np.arange(grid.shape_zyx[across])[None, :, None]
     away_mm = np.abs(points[:, axis] - index) * spacing_mm[axis]
     near = points[away_mm < _COURSE_RADIUS_MM]
     if not len(near):

@@ -16,6 +16,8 @@ from kcalc.artifact import (
     read_manifest,
 )
 from kcalc.errors import ModelError
+from kcalc.geometry import Geometry
+from kcalc.registration import NETWORK_GRID, network_grid
 from kcalc.scoring import TARGETS, Target
 from kcalc.terminal import without_start_up_lines
 from kcalc.volume import Volume
@@ -28,6 +30,27 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done, steps to do (0 where unknown)."""
+
+
+def grid_of(
+    model: Network | keras.Model | str | os.PathLike[str] | None, target: Target
+) -> Geometry:
+    """Return the grid, in the standard pose, on which a network sees a head.
+
+    Args:
+        model: As of :func:`find_calcium`.
+        target: What is looked for.
+
+    Raises:
+        ModelError: The model is missing or damaged.
+    """
+    spec = getattr(model, "input_spec", None)
+    if model is None or isinstance(model, str | os.PathLike):
+        path = find_model(SHIPPED_MODELS[target.task or ""] if model is None else model)
+        if manifest_path(path).is_file():
+            spec = read_manifest(path).input_spec
+    spacing_mm = getattr(spec, "spacing_mm", None)
+    return NETWORK_GRID if spacing_mm is None else network_grid(spacing_mm)
 
 
 def find_calcium(

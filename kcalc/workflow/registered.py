@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kcalc.geometry import Geometry
 from kcalc.registration import (
     NetworkScan,
     Reference,
@@ -80,13 +81,14 @@ class NetworkScore:
 
 
 def registered(
-    volume: Volume, options: ScoreOptions, report: Progress
+    volume: Volume, options: ScoreOptions, grid: Geometry, report: Progress
 ) -> Registered | None:
     """Return a scan on the network's grid, None where that was not asked for.
 
     Args:
         volume: The scan as it was read, corrected.
         options: The choices.
+        grid: The grid in the standard pose.
         report: Called as the work goes on.
 
     Raises:
@@ -97,7 +99,8 @@ def registered(
         return None
     report("Registering the head", 0, 0)
     reference = read_reference(options.reference_path)
-    return Registered(to_network_grid(volume, reference=reference), reference)
+    scan = to_network_grid(volume, reference=reference, grid=grid)
+    return Registered(scan, reference)
 
 
 def score_on_network_grid(

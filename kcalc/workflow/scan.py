@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc._version import NOTICE
-from kcalc.registration import NetworkScan
+from kcalc.registration import NETWORK_GRID, NetworkScan
 from kcalc.report import (
     lesion_pictures,
     lesions_csv,
@@ -52,7 +52,7 @@ from kcalc.workflow.masks import (
     restricted_to,
     with_nearest_vessels,
 )
-from kcalc.workflow.network import Progress, find_calcium
+from kcalc.workflow.network import Progress, find_calcium, grid_of
 from kcalc.workflow.options import ScoreOptions, rule_for_beam
 from kcalc.workflow.registered import registered, score_on_network_grid
 
@@ -240,7 +240,8 @@ def score_scan(
         given = None
         if mask_path is not None:
             given = read_given_mask(mask_path, volume, mask_labels)
-        placed = registered(seen, options, report)
+        grid = NETWORK_GRID if given is not None else grid_of(model, target)
+        placed = registered(seen, options, grid, report)
         on_grid = None
         if given is None:
             shown = seen if placed is None else placed.scan.volume
