@@ -92,3 +92,60 @@ def test_negative_smoothing_is_refused() -> None:
 def test_labels_of_another_rank_are_refused() -> None:
     with pytest.raises(ValueError, match="the channel axis of the probabilities"):
         soft_iou(np.zeros((2, 4)), np.zeros((2, 4, 1)))
+
+
+# Three voxels of three classes. Foreground: y = (1 0), (0 1), (0 0); p = (.5 .25),
+# (.25 .75), (0 .5). Intersection .5 + .75, sum y 2, sum p 2.25, union 3.
+CLASSES = [[1], [2], [0]]
+SOFTMAX = [[0.25, 0.5, 0.25], [0.0, 0.25, 0.75], [0.5, 0.0, 0.5]]
+
+
+def test_foreground_classes_are_pooled_into_one_ratio() -> None:
+    value = _loss(CLASSES, SOFTMAX, form="linear", smooth_pixels=0, classes=3)
+    assert value == pytest.approx(1 - 1.25 / 3, abs=1e-6)
+
+
+def test_class_numbers_and_one_hot_labels_give_the_same() -> None:
+    one_hot = np.eye(3)[np.ravel(CLASSES)]
+    assert _loss(one_hot, SOFTMAX, classes=3) == _loss(CLASSES, SOFTMAX, classes=3)
+
+
+def test_two_classes_give_what_the_probability_of_one_gives() -> None:
+    truth, probability = np.array(TRUTH)[:, None], np.array(PREDICTION)[:, None]
+    softmax = np.concatenate([1 - probability, probability], axis=1)
+    assert _loss(truth, softmax, classes=2) == _loss(truth, probability)
+
+
+def test_voxels_that_are_not_supervised_are_left_out() -> None:
+    labels, softmax = [*CLASSES, [255]], [*SOFTMAX, [0.0, 1.0, 0.0]]
+    assert _loss(labels, softmax, classes=3) == _loss(CLASSES, SOFTMAX, classes=3)
+    # None at all: truth and prediction empty.
+    assert _loss([[255]], [[0.0, 1.0, 0.0]], form="linear", classes=3) == 0.0
+
+
+def test_edges_of_several_classes_are_those_of_one() -> None:
+    background = [[1.0, 0.0, 0.0]] * 3
+    linear = {"form": "linear", "classes": 3}
+    assert _loss([[0]] * 3, background, **linear) == 0.0
+    # Prediction empty, two voxels true: IoU 1 / (1 + 2).
+    assert _loss(CLASSES, background, **linear) == pytest.approx(2 / 3)
+    # Truth empty, three voxels predicted: IoU 1 / (1 + 3).
+    assert _loss([[0]] * 3, [[0.0, 0.5, 0.5]] * 3, **linear) == pytest.approx(0.75)
+    # One foreground class taken for the other: counted twice in the union.
+    swapped = _loss([[1]], [[0.0, 0.0, 1.0]], smooth_pixels=1, **linear)
+    assert swapped == pytest.approx(1 - 1 / 3)
+    assert _loss([[1]], [[0.0, 0.0, 1.0]], smooth_pixels=0, **linear) == 1.0
+
+
+def test_loss_of_several_classes_survives_its_config() -> None:
+    loss = SoftIoU("linear", smooth_pixels=0, classes=3)
+    again = SoftIoU.from_config(loss.get_config())
+    labels, softmax = np.array([CLASSES]), np.array([SOFTMAX])
+    assert float(again(labels, softmax)) == float(loss(labels, softmax))
+
+
+def test_fewer_classes_than_the_softmax_has_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be \(batch, \.\.\., 2\)"):
+        _loss(CLASSES, SOFTMAX, classes=2)
+    with pytest.raises(ValueError, match="Received: classes=1"):
+        SoftIoU(classes=1)

@@ -3,6 +3,7 @@
 from kcalc.inference.loading import load_model
 from kcalc.inference.opening import Network, open_network
 from kcalc.inference.predictor import Prediction, predict
+from kcalc.inference.same_tiling import predict_tiled, same_tiles
 from kcalc.inference.tiling import predict_averaged, predict_exact
 from kcalc.inference.valid_network import residual_dropout_geometry, valid_run
 from kcalc.preparation import ValidGeometry
@@ -16,6 +17,8 @@ __all__ = [
     "predict",
     "predict_averaged",
     "predict_exact",
+    "predict_tiled",
     "residual_dropout_geometry",
+    "same_tiles",
     "valid_run",
 ]

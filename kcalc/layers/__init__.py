@@ -8,14 +8,21 @@ from kcalc.layers.bilinear_doubling import BilinearDoubling
 from kcalc.layers.dense_block import DenseBlock
 from kcalc.layers.extra_dense_block import ExtraDenseBlock
 from kcalc.layers.independent_initializer import independent_initializer
+from kcalc.layers.pad_to_multiple import CropLike, PadToMultiple
+from kcalc.layers.planar_conv_block import FULL, PLANAR, PlanarConvBlock
 from kcalc.layers.residual_atrous_unit import ResidualAtrousUnit
 from kcalc.layers.residual_dropout_block import ResidualDropoutBlock
 from kcalc.layers.sc_se import ScSE
 
 __all__ = [
+    "FULL",
+    "PLANAR",
     "BilinearDoubling",
+    "CropLike",
     "DenseBlock",
     "ExtraDenseBlock",
+    "PadToMultiple",
+    "PlanarConvBlock",
     "ResidualAtrousUnit",
     "ResidualDropoutBlock",
     "ScSE",

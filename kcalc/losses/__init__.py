@@ -12,6 +12,10 @@ from kcalc.losses.masked_binary_crossentropy import (
 )
 from kcalc.losses.pooled_over_batch import PooledOverBatch
 from kcalc.losses.soft_iou import SoftIoU, soft_iou
+from kcalc.losses.weighted_crossentropy import (
+    WeightedCrossentropy,
+    weighted_crossentropy,
+)
 
 __all__ = [
     "BootstrapCrossentropy",
@@ -20,8 +24,10 @@ __all__ = [
     "MaskedBinaryCrossentropy",
     "PooledOverBatch",
     "SoftIoU",
+    "WeightedCrossentropy",
     "bootstrap_crossentropy",
     "bootstrap_iou",
     "masked_binary_crossentropy",
     "soft_iou",
+    "weighted_crossentropy",
 ]

@@ -1,4 +1,4 @@
-"""Soft IoU loss: overlap of predicted and true calcium as one value a sample."""
+"""Soft IoU loss: overlap of prediction and truth as one value a sample."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kcalc.losses.bootstrap_crossentropy import aligned
+from kcalc.losses.class_targets import check_classes, class_targets
 
 FORMS = ("exponential", "exponential_minus_one", "linear")
 _EPSILON = 1e-7
@@ -19,6 +20,7 @@ def soft_iou(
     *,
     form: str = "exponential",
     smooth_pixels: float = 1.0,
+    classes: int | None = None,
 ) -> Any:
     """Return a loss that falls as prediction and truth overlap, one value a sample.
 
@@ -28,6 +30,10 @@ def soft_iou(
 
     and the loss is exp(-IoU) ("exponential"), exp(1 - IoU) - 1
     ("exponential_minus_one") or 1 - IoU ("linear").
+
+    With ``classes`` p and y are those of a softmax, and the sums run over all classes
+    but the first, the background: one ratio for all of the foreground, not a mean of
+    ratios of classes. Voxels labelled 255 are left out.
 
     ``smooth_pixels=0`` is the plain ratio (1e-7 in the denominator alone). It gives 0
     for every empty truth whatever is predicted: a constant penalty without gradient on
@@ -45,21 +51,32 @@ def soft_iou(
             summed, in float32.
         form: One of ``"exponential"``, ``"exponential_minus_one"``, ``"linear"``.
         smooth_pixels: Pixels added to intersection and union; at least 0.
+        classes: Classes of a softmax, the background first; None, the default, for
+            the probability of one class.
 
     Returns:
         Loss per sample, (batch,), float32.
 
     Raises:
-        ValueError: ``form`` is another word, ``smooth_pixels`` is negative, or the two
-            ranks differ.
+        ValueError: ``form`` is another word, ``smooth_pixels`` is negative,
+            ``classes`` is below 2, the two ranks differ, or a last axis does not fit
+            ``classes``.
 
     References:
         Ma, Zhang 2019, arXiv 1907.11392, section 2.4 (IoU Loss, "exponential form" so
         that both losses are of one magnitude; its exponent is lost from the text, and
         exp(-IoU) is the bounded decreasing choice). The smoothing is kcalc's.
+        Avetisian 2017, section 2.1 (several classes; printed as a gain together with
+        a step up its gradient, which is "linear" for a minimiser; it sums over the
+        voxels of its batch, which is this with one block a batch). Rahman, Wang, ISVC
+        2016, doi 10.1007/978-3-319-50835-1_22 (one class).
     """
-    _check(form, smooth_pixels)
-    y_true, y_pred = aligned(y_true, y_pred)
+    _check(form, smooth_pixels, classes)
+    if classes is None:
+        y_true, y_pred = aligned(y_true, y_pred)
+    else:
+        y_true, y_pred, _ = class_targets(y_true, y_pred, classes)
+        y_true, y_pred = y_true[..., 1:], y_pred[..., 1:]
     axes = tuple(range(1, len(y_pred.shape)))
     intersection = ops.sum(y_true * y_pred, axis=axes)
     union = ops.sum(y_true + y_pred - y_true * y_pred, axis=axes)
@@ -73,7 +90,7 @@ def soft_iou(
 
 @keras.saving.register_keras_serializable(package="kcalc")
 class SoftIoU(keras.losses.Loss):  # type: ignore[misc]
-    """Loss that falls with the overlap of predicted and true calcium.
+    """Loss that falls with the overlap of prediction and truth.
 
     See :func:`soft_iou` for the formula and the values at the edges.
 
@@ -81,6 +98,8 @@ class SoftIoU(keras.losses.Loss):  # type: ignore[misc]
         form: ``"exponential"`` for exp(-IoU), ``"exponential_minus_one"`` for
             exp(1 - IoU) - 1, ``"linear"`` for 1 - IoU.
         smooth_pixels: Pixels added to intersection and union; at least 0.
+        classes: Classes of a softmax, whose foreground is pooled; None for the
+            probability of one class.
         **kwargs: ``name``, ``reduction`` and ``dtype``, as of every Keras loss.
 
     Raises:
@@ -96,16 +115,22 @@ class SoftIoU(keras.losses.Loss):  # type: ignore[misc]
         self,
         form: str = "exponential",
         smooth_pixels: float = 1.0,
+        classes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "soft_iou", **kwargs})
-        _check(form, smooth_pixels)
+        _check(form, smooth_pixels, classes)
         self.form = form
         self.smooth_pixels = smooth_pixels
+        self.classes = classes
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return soft_iou(
-            y_true, y_pred, form=self.form, smooth_pixels=self.smooth_pixels
+            y_true,
+            y_pred,
+            form=self.form,
+            smooth_pixels=self.smooth_pixels,
+            classes=self.classes,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -113,10 +138,13 @@ class SoftIoU(keras.losses.Loss):  # type: ignore[misc]
             **super().get_config(),
             "form": self.form,
             "smooth_pixels": self.smooth_pixels,
+            "classes": self.classes,
         }
 
 
-def _check(form: str, smooth_pixels: float) -> None:
+def _check(form: str, smooth_pixels: float, classes: int | None) -> None:
+    if classes is not None:
+        check_classes(classes)
     if form not in FORMS:
         raise ValueError(f"form must be one of {FORMS}. Received: form={form!r}.")
     if smooth_pixels < 0:
