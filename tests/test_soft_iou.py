@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kcalc.losses import SoftIoU, soft_iou
+from kcalc.losses import PooledOverBatch, SoftIoU, soft_iou
 from kcalc.testing import check_loss
 
 # Intersection 1.5, sum p 2, sum y 2, union 2.5: IoU 0.6, smoothed 2.5 / 3.5.
@@ -149,3 +149,11 @@ def test_fewer_classes_than_the_softmax_has_are_refused() -> None:
         _loss(CLASSES, SOFTMAX, classes=2)
     with pytest.raises(ValueError, match="Received: classes=1"):
         SoftIoU(classes=1)
+
+
+def test_several_classes_pool_over_the_batch_too() -> None:
+    # A block without foreground adds its 0.5 predicted to the one union of 3.
+    labels = np.array([CLASSES, [[0]] * 3])
+    softmax = np.array([SOFTMAX, [[0.5, 0.5, 0.0], [1, 0, 0], [1, 0, 0]]])
+    loss = PooledOverBatch(SoftIoU("linear", smooth_pixels=0, classes=3))
+    assert float(loss(labels, softmax)) == pytest.approx(1 - 1.25 / 3.5, abs=1e-6)

@@ -68,7 +68,7 @@ def soft_iou(
         exp(-IoU) is the bounded decreasing choice). The smoothing is kcalc's.
         Avetisian 2017, section 2.1 (several classes; printed as a gain together with
         a step up its gradient, which is "linear" for a minimiser; it sums over the
-        voxels of its batch, which is this with one block a batch). Rahman, Wang, ISVC
+        voxels of its batch: :class:`kcalc.losses.PooledOverBatch`). Rahman, Wang, ISVC
         2016, doi 10.1007/978-3-319-50835-1_22 (one class).
     """
     _check(form, smooth_pixels, classes)
