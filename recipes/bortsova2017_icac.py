@@ -45,6 +45,9 @@ Deviations from the paper, all of them ours where it is silent or its data close
   SGD (with the paper's rates 200 steps taught nothing), far fewer epochs, weights that
   change at the same shares of them; positive voxels weigh 30 and not 1000 at first,
   for the drawn patches hold about one positive for 60 negatives.
+* Tables in miniature: a quarter of the channels, 400 steps, positive voxels weigh 10 at
+  first, the epoch with the best Dice on validation patches is tested (the lowest loss on
+  so few patches was that of a network that marks bone: Dice near 0).
 """
 
 from __future__ import annotations
@@ -221,7 +224,7 @@ SMALL = replace(
     },
 )
 
-_SHORTER = replace(_SHORT, epochs=10, measure_training=True)
+_SHORTER = replace(_SHORT, epochs=10, best_by="val_f1", measure_training=True)
 TINY = replace(
     SMALL,
     name="bortsova2017_icac_tiny",
@@ -229,7 +232,7 @@ TINY = replace(
     build_model=partial(build_model, channels=(4, 8, 16)),
     build_optimizer=partial(build_adam, _ADAM, _SHORTER.total_steps),
     schedules={
-        "positive_weight": StepChange(30.0, 1.0, after_epochs=6),
+        "positive_weight": StepChange(10.0, 1.0, after_epochs=6),
         "auxiliary_weight": LinearChange(1.0, 0.0, epochs=10),
     },
 )
