@@ -32,6 +32,8 @@ from kcalc.losses import (
 )
 from kcalc.training import TrainingConfig, fit
 from kcalc.training.checkpoint import LAST, load_checkpoint, save_checkpoint
+from kcalc.training.epochs import has_ended
+from kcalc.training.keeper import is_better
 from kcalc.training.memory import enough_memory, step_bytes
 from kcalc.training.objective import sample_values
 from kcalc.training.schedules import cosine_adam
@@ -406,3 +408,67 @@ def test_a_model_of_batch_normalisation_and_dropout_trains(store: CaseStore) -> 
     names = [v.path for v in model.variables]
     still = [name for name, m in zip(names, moved, strict=True) if not m]
     assert still == []
+
+
+# The best epoch and the end.
+
+
+def test_a_lower_loss_or_a_higher_f1_is_better_and_equal_ones_are_not() -> None:
+    best = {"val_f1": 0.5, "val_loss": 0.4}
+    assert is_better({"val_f1": 0.0, "val_loss": 9.0}, None, "val_f1")
+    for f1, loss, by, better in (
+        (0.6, 0.5, "val_f1", True),
+        (0.6, 0.5, "val_loss", False),
+        (0.4, 0.3, "val_loss", True),
+        (0.5, 0.4, "val_f1", False),
+        (0.5, 0.4, "val_loss", False),
+    ):
+        assert is_better({"val_f1": f1, "val_loss": loss}, best, by) is better
+
+
+def test_a_run_ends_after_its_epochs_or_when_patience_does() -> None:
+    patient = TrainingConfig(9, 1, patience=2)
+    best = {"epoch": 3}
+    assert not has_ended({"epoch": 0, "best": None}, patient)
+    assert not has_ended({"epoch": 4, "best": best}, patient)
+    assert has_ended({"epoch": 5, "best": best}, patient)
+    assert not has_ended({"epoch": 8, "best": best}, TrainingConfig(9, 1))
+    assert has_ended({"epoch": 9, "best": best}, TrainingConfig(9, 1))
+
+
+@pytest.mark.parametrize("best_by", ["val_f1", "val_loss"])
+def test_patience_ends_a_run_with_the_best_epochs_weights(
+    best_by: str, store: CaseStore, tmp_path: Path
+) -> None:
+    def still() -> keras.optimizers.Optimizer:
+        return keras.optimizers.SGD(1e-30)
+
+    training = TrainingConfig(9, 1, batch_size=2, best_by=best_by, patience=2)
+    model = partial(build_model, dropout=0.0)
+    recipe = make_recipe(
+        training=training, build_optimizer=still, build_model=partial(frozen, model)
+    )
+    result = fit(recipe, store=store, out=tmp_path)
+    assert (result.best["epoch"], result.last["epoch"]) == (1, 3)
+    assert len(result.history) == 3
+
+
+def frozen(build: partial) -> keras.Model:
+    """A network whose normalisation does not change what it gives."""
+    model = build()
+    model.get_layer("norm").trainable = False
+    return model
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"precision": "float16"}, r"precision must be one of .*'mixed_float16'"),
+        ({"best_by": "loss"}, "best_by must be one of"),
+        ({"patience": 0}, "patience must be above 0"),
+        ({"micro_batches": 0}, "micro_batches must be above 0"),
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        TrainingConfig(1, 1, **changes)  # type: ignore[arg-type]
