@@ -1,4 +1,4 @@
-"""``kcalc phantom``: a simulated scan whose calcium is known."""
+"""``kcalc phantom``: a simulated scan whose calcium, or left ventricle, is known."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``kcalc phantom``."""
     parser = commands.add_parser(
         "phantom",
-        help="render a simulated CT scan whose calcium is known",
+        help="render a simulated scan whose calcium or left ventricle is known",
         description="Render a phantom and write dicom/ (a CT series), label.nii.gz "
         "(the mask a perfect reader would draw) and truth.json (true volume and mass); "
-        "of a head outlines.csv too (regions as observers draw them).",
+        "of a head outlines.csv too (regions as observers draw them); of a ventricle "
+        "scan.nii.gz instead of dicom/ (MR in arbitrary units).",
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="chest|head|qrm", required=True)
+    kinds = parser.add_subparsers(
+        dest="kind", metavar="chest|head|qrm|ventricle", required=True
+    )
     chest = kinds.add_parser("chest", help="a chest with coronary calcium")
     chest.add_argument(
         "--preset",
@@ -35,7 +38,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     qrm = kinds.add_parser("qrm", help="the QRM thorax phantom with calcium insert")
     qrm.set_defaults(preset=None)
-    for kind in (chest, head, qrm):
+    ventricle = kinds.add_parser(
+        "ventricle", help="short-axis cardiac MR with cavity (1) and myocardium (2)"
+    )
+    ventricle.add_argument(
+        "--phase",
+        choices=("diastole", "systole"),
+        help="end-diastole or end-systole (default: drawn from the seed)",
+    )
+    for kind in (chest, head, qrm, ventricle):
         kind.add_argument(
             "-o",
             "--output",
@@ -51,11 +62,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             metavar="N",
             help="seed of the noise and of all that is drawn (default 0)",
         )
-        kind.add_argument(
-            "--nifti", action="store_true", help="write the scan as scan.nii.gz too"
-        )
+        if kind is not ventricle:
+            kind.add_argument(
+                "--nifti", action="store_true", help="write the scan as scan.nii.gz too"
+            )
         arguments.add_debug(kind)
-        kind.set_defaults(run=_run)
+        kind.set_defaults(run=_run_ventricle if kind is ventricle else _run)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -70,4 +82,11 @@ def _run(options: argparse.Namespace) -> None:
             nifti=options.nifti,
             progress=progress,
         )
+    print_result(result.summary(), result.directory)
+
+
+def _run_ventricle(options: argparse.Namespace) -> None:
+    from kcalc.workflow.ventricle import render_ventricle
+
+    result = render_ventricle(options.output, seed=options.seed, phase=options.phase)
     print_result(result.summary(), result.directory)

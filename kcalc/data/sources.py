@@ -13,7 +13,7 @@ import numpy as np
 from kcalc.data.store import Case
 
 log = logging.getLogger(__name__)
-_KINDS = ("wide", "cardiac", "qrm", "head")
+_KINDS = ("wide", "cardiac", "qrm", "head", "ventricle")
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,13 @@ class PhantomOrder:
 
     Args:
         kind: ``"wide"`` or ``"cardiac"`` chest, ``"qrm"`` with a random insert (the
-            product's own layout is never trained on), or ``"head"``, labelled 10 and 11
-            where an intracranial carotid is calcified.
+            product's own layout is never trained on), ``"head"``, labelled 10 and 11
+            where an intracranial carotid is calcified, or ``"ventricle"``, cardiac MR
+            in arbitrary units, labelled 1 in the cavity and 2 in the myocardium.
         seed: Seed of the phantom; also its number, and that of its patient.
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        overrides: Further arguments of :func:`kcalc.phantoms.chest`, ``qrm`` or
-            ``head``, of which ``preset`` is one.
+        overrides: Further arguments of :func:`kcalc.phantoms.chest`, ``qrm``, ``head``
+            or ``ventricle``, such as ``preset`` or ``phase``.
 
     Raises:
         ValueError: The kind is none of these.
@@ -72,12 +73,15 @@ def phantom_cases(
 
 def render_case(order: PhantomOrder) -> Case:
     """Render one phantom; the same order gives the same bytes."""
-    from kcalc.phantoms import chest, head, qrm
+    from kcalc.phantoms import Phantom, VentriclePhantom, chest, head, qrm, ventricle
 
+    phantom: Phantom | VentriclePhantom
     if order.kind == "qrm":
         phantom = qrm("random", order.seed, **order.overrides)
     elif order.kind == "head":
         phantom = head(seed=order.seed, **order.overrides)
+    elif order.kind == "ventricle":
+        phantom = ventricle(order.seed, **order.overrides)
     else:
         preset = cast(Literal["wide", "cardiac"], order.kind)
         phantom = chest(preset, order.seed, **order.overrides)
@@ -89,4 +93,5 @@ def render_case(order: PhantomOrder) -> Case:
         patient=f"phantom-{order.seed:07d}",
         split=order.split,
         tube_voltage_kvp=phantom.volume.acquisition.tube_voltage_kvp,
+        unit=phantom.volume.unit,
     )

@@ -1,10 +1,11 @@
 """CaseStore: prepared cases in one HDF5 file, read through memory maps.
 
-A group ``cases/<name>`` holds ``image`` (int16, zyx, HU), ``label`` (uint8, zyx: vessel
-numbers, 8 and 9 for calcium of none, 0 for the rest), the tables patch sampling needs,
-and the attributes of :class:`CaseRecord`. All datasets are contiguous and
-uncompressed, so that a patch is read without HDF5 (perf.md section 5) and a file
-cannot declare more than it stores.
+A group ``cases/<name>`` holds ``image`` (int16, zyx, HU or the scan's own unit),
+``label`` (uint8, zyx: vessel numbers, 8 and 9 for calcium of none, 0 for the rest; of
+a scan in its own unit the classes of its task), the tables patch sampling needs, and
+the attributes of :class:`CaseRecord`. All datasets are contiguous and uncompressed, so
+that a patch is read without HDF5 (perf.md section 5) and a file cannot declare more
+than it stores.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import h5py
 import numpy as np
@@ -27,6 +28,7 @@ from kcalc.errors import InputError
 from kcalc.files import whole_or_absent
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 
+Unit = Literal["HU", "arbitrary"]
 STORE_SCHEMA = 2
 """Number of the layout; a store of another number is refused and made anew."""
 
@@ -44,13 +46,16 @@ class Case:
 
     Args:
         name: Name of the case, no slash; not a patient's name.
-        image: (z, y, x) int16 in HU.
+        image: (z, y, x) int16 in ``unit``.
         label: (z, y, x) uint8: vessel number of ``kcalc.anatomy``, 8 or 9 where
-            calcified, else 0.
+            calcified, else 0; of a scan in its own unit the classes of its task.
         spacing_mm: Voxel spacing (z, y, x) in mm.
         patient: Key that all cases of one patient share; a hash, not an identity.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         tube_voltage_kvp: Tube voltage, None where unknown.
+        unit: ``"HU"``, or ``"arbitrary"`` as of MR, whose values mean something within
+            one scan alone; such a case has no hard negatives and no imitators, which
+            are voxels >= 130 HU.
 
     Raises:
         InputError: ``STORE_CASE``: one of these rules is broken.
@@ -63,6 +68,7 @@ class Case:
     patient: str
     split: str
     tube_voltage_kvp: float | None = None
+    unit: Unit = "HU"
 
     def __post_init__(self) -> None:
         spacing = np.asarray(self.spacing_mm, dtype=np.float64)
@@ -88,6 +94,8 @@ class Case:
             broken = "patient must be a key, is empty"
         elif self.split not in SPLITS:
             broken = f"split must be one of {SPLITS}, is {self.split!r}"
+        elif self.unit not in ("HU", "arbitrary"):
+            broken = f"unit must be 'HU' or 'arbitrary', is {self.unit!r}"
         if broken:
             raise InputError("STORE_CASE", f"A case was refused: {broken}.")
 
@@ -103,6 +111,7 @@ class CaseRecord:
     spacing_mm: tuple[float, float, float]
     tube_voltage_kvp: float | None
     sha256: str
+    unit: Unit = "HU"
 
 
 class CaseStore:
@@ -164,7 +173,7 @@ class CaseStore:
         return records
 
     def image(self, name: str) -> npt.NDArray[np.int16]:
-        """Return a case's image (z, y, x) in HU as a read-only memory map."""
+        """Return a case's image (z, y, x) in its unit as a read-only memory map."""
         return self._map(name, "image", np.dtype("<i2"))
 
     def label(self, name: str) -> npt.NDArray[np.uint8]:
@@ -251,6 +260,7 @@ class CaseStore:
                 spacing_mm=_three(attrs["spacing_mm"]),
                 tube_voltage_kvp=kvp if kvp > 0 else None,
                 sha256=str(attrs["sha256"]),
+                unit=cast(Unit, str(attrs.get("unit", "HU"))),
             )
 
     def _checked(self, group: h5py.Group, name: str, kind: type) -> Any:
@@ -355,7 +365,7 @@ class CaseStoreWriter:
         content = _sha256(image, label, case.spacing_mm)
         rng = np.random.default_rng(int(content[:16], 16))
         positive = label > 0
-        hard = (image >= AGATSTON_THRESHOLD_HU) & ~positive
+        hard = (image >= AGATSTON_THRESHOLD_HU) & ~positive & (case.unit == "HU")
         slices = np.flatnonzero(positive.any(axis=(1, 2)))
         for name, table in (
             ("positive_zyx", sample_voxels(positive, rng)),
@@ -369,6 +379,7 @@ class CaseStoreWriter:
         group.attrs["spacing_mm"] = np.asarray(case.spacing_mm, dtype=np.float64)
         group.attrs["tube_voltage_kvp"] = case.tube_voltage_kvp or 0.0
         group.attrs["sha256"] = content
+        group.attrs["unit"] = case.unit
 
     def finish(self) -> None:
         """Check that there is something to keep.
