@@ -6,8 +6,8 @@ Residual Dropout Networks. MICCAI 2017, doi 10.1007/978-3-319-66179-7_41.
 
 Data: the paper's 1882 head scans are not public. Without ``--data``, ``prepare``
 renders head phantoms (``kcalc.phantoms.head``). With ``--data DIR`` it does what
-``kcalc prepare -i DIR`` does, on labelled scans that lie on the network's grid already
-(``kcalc.registration`` brings them there).
+``kcalc prepare -i DIR --register`` does: labelled heads are registered and come onto
+the network's grid (extra ``register``).
 
 Commands, the narrow network on phantoms (what kcalc ships)::
 
@@ -46,8 +46,8 @@ Deviations from the paper, all of them ours where it is silent or its data close
   change at the same shares of them; positive voxels weigh 30 and not 1000 at first,
   for the drawn patches hold about one positive for 60 negatives.
 * Tables in miniature: a quarter of the channels, 400 steps, positive voxels weigh 10 at
-  first, the epoch with the best Dice on validation patches is tested (the lowest loss on
-  so few patches was that of a network that marks bone: Dice near 0).
+  first, the epoch with the best Dice on validation patches is tested (the lowest loss
+  on so few patches was that of a network that marks bone: Dice near 0).
 """
 
 from __future__ import annotations
@@ -333,7 +333,13 @@ def prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
         CaseStore.write(path, phantom_cases(orders))
     else:
         try:
-            prepare_store(arguments.data, path, seed=arguments.seed)
+            prepare_store(
+                arguments.data,
+                path,
+                seed=arguments.seed,
+                register=True,
+                grid_spacing_mm=recipe.input_spec.spacing_mm,
+            )
         except CasesRefusedError as refusal:
             log.warning("%s", refusal.report.text())
             raise

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 import kcalc
 from kcalc.cli import main
-from kcalc.data import CaseStore
+from kcalc.data import CaseStore, prepare_store
 from kcalc.errors import InputError, IntensityError, UnfitError, UsageError
 from kcalc.geometry import Geometry
 from kcalc.io.nifti import write_nifti
@@ -317,6 +317,16 @@ def test_prepare_brings_heads_and_labels_onto_the_networks_grid(
     labelled = np.asarray(image)[np.asarray(label) > 0]
     assert labelled.size > 50
     assert labelled.min() >= 130
+    prepare_store(
+        tmp_path / "data",
+        tmp_path / "coarse.h5",
+        leave_out=True,
+        fractions=(1, 0, 0),
+        register=True,
+        grid_spacing_mm=(1.0, 0.98, 0.98),
+    )
+    (record,) = CaseStore(tmp_path / "coarse.h5").records
+    assert record.shape_zyx == (100, 120, 120)
 
 
 # --- real -------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from kcalc.errors import InputError, ResourceError
 from kcalc.files import writable_folder
 from kcalc.io.discovery import walk_files
 from kcalc.io.label_names import label_scheme
-from kcalc.registration import read_reference
+from kcalc.registration import NETWORK_GRID, read_reference
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,6 +50,7 @@ def prepare_store(
     seed: int = 0,
     register: bool = False,
     reference_path: str | os.PathLike[str] | None = None,
+    grid_spacing_mm: tuple[float, float, float] = NETWORK_GRID.spacing_mm,
     progress: Progress | None = None,
 ) -> PreparationReport:
     """Write the case store of a data set, whole or not at all, and report on it.
@@ -79,6 +81,7 @@ def prepare_store(
             (:func:`kcalc.registration.to_network_grid`); a head that does not fit is a
             problem of its case.
         reference_path: Head CT to register to; None for kcalc's phantom.
+        grid_spacing_mm: Spacing (z, y, x) of the grid that heads come onto.
         progress: Called with what is being done, cases done, cases to do.
 
     Returns:
@@ -104,7 +107,9 @@ def prepare_store(
     source, store = Path(root), Path(out)
     assign_splits({}, {}, fractions=fractions, seed=seed)
     name, files = find_cases(source, layout)
-    options = _case_options(scheme, unlabelled, register, reference_path)
+    options = CaseOptions(scheme, unlabelled)
+    if register:
+        options = _registered(options, reference_path, grid_spacing_mm)
     writable_folder(store.parent)
     if store.is_dir():
         raise ResourceError(
@@ -160,18 +165,21 @@ def prepare_store(
     return report
 
 
-def _case_options(
-    scheme: str | None,
-    unlabelled: Unlabelled,
-    register: bool,
+def _registered(
+    options: CaseOptions,
     reference_path: str | os.PathLike[str] | None,
+    grid_spacing_mm: tuple[float, float, float],
 ) -> CaseOptions:
-    """Return how cases are read; the reference is registered once for all."""
-    if not register:
-        return CaseOptions(scheme, unlabelled)
+    """Return how heads are read; the reference is registered once for all."""
     reference = read_reference(reference_path)
     digest = hashlib.sha256(reference.grid.array_hu.tobytes()).hexdigest()
-    return CaseOptions(scheme, unlabelled, True, reference, digest)
+    return replace(
+        options,
+        register=True,
+        grid_spacing_mm=grid_spacing_mm,
+        reference=reference,
+        reference_sha256=digest,
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

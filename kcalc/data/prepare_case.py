@@ -25,7 +25,12 @@ from kcalc.io.dicom_identity import read_identity
 from kcalc.io.discovery import find_files, unreadable
 from kcalc.io.labels_raster import DATASET_FILE
 from kcalc.orientation import lps_spacing_mm, lps_view
-from kcalc.registration import Reference, to_network_grid
+from kcalc.registration import (
+    NETWORK_GRID,
+    Reference,
+    network_grid,
+    to_network_grid,
+)
 from kcalc.volume import Finding, Volume
 
 Unlabelled = Literal["refuse", "empty"]
@@ -48,6 +53,7 @@ class CaseOptions:
         scheme: What label numbers or names mean.
         unlabelled: What a scan without labels is.
         register: Whether heads are registered onto the network's grid.
+        grid_spacing_mm: Spacing (z, y, x) of that grid.
         reference: To what; None for kcalc's phantom.
         reference_sha256: Its voxels, by which earlier reading is told apart.
     """
@@ -55,6 +61,7 @@ class CaseOptions:
     scheme: str | None
     unlabelled: Unlabelled
     register: bool = False
+    grid_spacing_mm: tuple[float, float, float] = NETWORK_GRID.spacing_mm
     reference: Reference | None = field(default=None, repr=False, compare=False)
     reference_sha256: str = ""
 
@@ -173,7 +180,8 @@ def _read_case(
     identity = _identity(volume)
     drawn, findings, file_format = _labels_of(volume, files, options)
     if options.register:
-        placed = to_network_grid(volume, reference=options.reference)
+        grid = network_grid(options.grid_spacing_mm)
+        placed = to_network_grid(volume, reference=options.reference, grid=grid)
         volume, drawn = placed.volume, placed.label_of(drawn, volume.geometry)
     label, cut = _cut_label(volume, drawn, files)
     findings += cut
