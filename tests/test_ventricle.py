@@ -12,8 +12,8 @@ import pytest
 import kcalc
 from kcalc.cli import main
 from kcalc.data import CaseStore
+from kcalc.data.case import Case
 from kcalc.data.sources import PhantomOrder, render_case
-from kcalc.data.store import Case
 from kcalc.errors import InputError
 from kcalc.phantoms import VentriclePhantom, ventricle
 from kcalc.phantoms.ventricle import CAVITY_LABEL, LABELS, MYOCARDIUM_LABEL

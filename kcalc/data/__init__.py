@@ -9,12 +9,13 @@ import importlib
 from typing import Any
 
 from kcalc.data.augment import Augmentation
+from kcalc.data.case import Case, CaseRecord
 from kcalc.data.patches import PatchSampling
 from kcalc.data.plans import DataPlan, SliceData, VolumeData
 from kcalc.data.prepare import prepare_store
 from kcalc.data.prepare_report import CasesRefusedError, PreparationReport
 from kcalc.data.splits import SPLITS, split_patients
-from kcalc.data.store import Case, CaseRecord, CaseStore
+from kcalc.data.store import CaseStore
 from kcalc.data.supervision import count_supervised, supervised_label
 
 __all__ = [

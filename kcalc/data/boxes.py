@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kcalc.data.case import CaseRecord
 from kcalc.data.patches import Shares, VoxelSampler, clipped, start_round
-from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.store import CaseStore
 from kcalc.errors import InputError
 from kcalc.preparation import NOT_SUPERVISED, SPACING_TOLERANCE, InputSpec
 

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.case import CaseRecord
+from kcalc.data.store import CaseStore
 from kcalc.preparation import InputSpec, stack_indices
 
 Shares: TypeAlias = tuple[float, float, float]

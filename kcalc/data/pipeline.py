@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kcalc.data.augment import Augmentation, changed_intensity, flipped, noise_like
+from kcalc.data.case import CaseRecord
 from kcalc.data.patches import (
     Crop,
     CropSampler,
@@ -22,7 +23,7 @@ from kcalc.data.patches import (
     read_crop,
     sample_rng,
 )
-from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.store import CaseStore
 from kcalc.data.warp import Frame, coordinates, draw_warp, resampled, source_size
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 from kcalc.preparation import InputSpec, windowed

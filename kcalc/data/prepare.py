@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kcalc.data.case import Case
 from kcalc.data.layouts import find_cases
 from kcalc.data.prepare_case import (
     CaseOptions,
@@ -26,7 +27,7 @@ from kcalc.data.prepare_case import (
 )
 from kcalc.data.prepare_report import CasesRefusedError, PreparationReport, Problem
 from kcalc.data.splits import SPLITS, assign_splits
-from kcalc.data.store import Case, CaseStore
+from kcalc.data.store import CaseStore
 from kcalc.errors import InputError, ResourceError
 from kcalc.files import writable_folder
 from kcalc.io.discovery import walk_files

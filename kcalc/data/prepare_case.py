@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from kcalc import anatomy
 from kcalc._version import __version__
+from kcalc.data.case import Case
 from kcalc.data.layouts import CaseFiles
 from kcalc.data.prepare_report import CaseReport
-from kcalc.data.store import STORE_SCHEMA, Case, CaseStore
+from kcalc.data.store import STORE_SCHEMA, CaseStore
 from kcalc.errors import InputError
 from kcalc.files import whole_or_absent
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU

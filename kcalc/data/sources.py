@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from kcalc.data.store import Case
+from kcalc.data.case import Case
 
 log = logging.getLogger(__name__)
 _KINDS = ("wide", "cardiac", "qrm", "head", "ventricle")

@@ -3,9 +3,9 @@
 A group ``cases/<name>`` holds ``image`` (int16, zyx, HU or the scan's own unit),
 ``label`` (uint8, zyx: vessel numbers, 8 and 9 for calcium of none, 0 for the rest; of
 a scan in its own unit the classes of its task), the tables patch sampling needs, and
-the attributes of :class:`CaseRecord`. All datasets are contiguous and uncompressed, so
-that a patch is read without HDF5 (perf.md section 5) and a file cannot declare more
-than it stores.
+the attributes of :class:`kcalc.data.case.CaseRecord`. All datasets are contiguous and
+uncompressed, so that a patch is read without HDF5 (perf.md section 5) and a file cannot
+declare more than it stores.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from kcalc.data.case import Case, CaseRecord, Unit
 from kcalc.data.splits import SPLITS, check_no_leak
 from kcalc.data.tables import sample_imitators, sample_voxels
 from kcalc.errors import InputError
 from kcalc.files import whole_or_absent
 from kcalc.hounsfield import AGATSTON_THRESHOLD_HU
 
-Unit = Literal["HU", "arbitrary"]
 STORE_SCHEMA = 2
 """Number of the layout; a store of another number is refused and made anew."""
 
@@ -38,80 +37,6 @@ _TABLES = {
     "imitator_zyx": 3,
     "positive_slices": 1,
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """One labelled scan on its way into a store.
-
-    Args:
-        name: Name of the case, no slash; not a patient's name.
-        image: (z, y, x) int16 in ``unit``.
-        label: (z, y, x) uint8: vessel number of ``kcalc.anatomy``, 8 or 9 where
-            calcified, else 0; of a scan in its own unit the classes of its task.
-        spacing_mm: Voxel spacing (z, y, x) in mm.
-        patient: Key that all cases of one patient share; a hash, not an identity.
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        tube_voltage_kvp: Tube voltage, None where unknown.
-        unit: ``"HU"``, or ``"arbitrary"`` as of MR, whose values mean something within
-            one scan alone; such a case has no hard negatives and no imitators, which
-            are voxels >= 130 HU.
-
-    Raises:
-        InputError: ``STORE_CASE``: one of these rules is broken.
-    """
-
-    name: str
-    image: npt.NDArray[np.int16]
-    label: npt.NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
-    patient: str
-    split: str
-    tube_voltage_kvp: float | None = None
-    unit: Unit = "HU"
-
-    def __post_init__(self) -> None:
-        spacing = np.asarray(self.spacing_mm, dtype=np.float64)
-        broken = ""
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            broken = "name must be a plain name without a slash"
-        elif self.image.ndim != 3 or self.image.dtype != np.int16:
-            broken = (
-                f"image must be int16 zyx, is {self.image.dtype} {self.image.shape}"
-            )
-        elif self.label.shape != self.image.shape or self.label.dtype != np.uint8:
-            broken = (
-                f"label must be uint8 {self.image.shape}, is "
-                f"{self.label.dtype} {self.label.shape}"
-            )
-        elif min(self.image.shape) < 1:
-            broken = f"image must not be empty, is {self.image.shape}"
-        elif spacing.shape != (3,) or not np.isfinite(spacing).all():
-            broken = f"spacing_mm must be three numbers, is {self.spacing_mm}"
-        elif min(self.spacing_mm) <= 0:
-            broken = f"spacing_mm must be above 0, is {self.spacing_mm}"
-        elif not self.patient:
-            broken = "patient must be a key, is empty"
-        elif self.split not in SPLITS:
-            broken = f"split must be one of {SPLITS}, is {self.split!r}"
-        elif self.unit not in ("HU", "arbitrary"):
-            broken = f"unit must be 'HU' or 'arbitrary', is {self.unit!r}"
-        if broken:
-            raise InputError("STORE_CASE", f"A case was refused: {broken}.")
-
-
-@dataclass(frozen=True)
-class CaseRecord:
-    """What a store tells about a case without reading its voxels."""
-
-    name: str
-    patient: str
-    split: str
-    shape_zyx: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    tube_voltage_kvp: float | None
-    sha256: str
-    unit: Unit = "HU"
 
 
 class CaseStore:

@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from kcalc.data.augment import changed_intensity, flipped, noise_like
 from kcalc.data.boxes import BoxSampler, Triple, fixed_boxes, read_box
+from kcalc.data.case import CaseRecord
 from kcalc.data.patches import sample_rng
 from kcalc.data.pipeline import LABEL_SHARE
-from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.store import CaseStore
 from kcalc.data.warp import Frame, coordinates, draw_warp, resampled, source_size
 from kcalc.preparation import NOT_SUPERVISED, InputSpec, windowed
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kcalc.anatomy import LABEL_NAMES
-from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.case import CaseRecord
+from kcalc.data.store import CaseStore
 from kcalc.evaluation.images import ImageAgreement, compare_image
 from kcalc.geometry import Geometry
 from kcalc.scoring import CalciumScore, ScoringRule, calcium_score

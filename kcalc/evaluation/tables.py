@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from kcalc.data.case import CaseRecord
 from kcalc.data.splits import SPLITS
-from kcalc.data.store import CaseRecord, CaseStore
+from kcalc.data.store import CaseStore
 from kcalc.evaluation.comparison import CaseComparison, kind_of
 from kcalc.evaluation.markdown import markdown_table
 from kcalc.evaluation.overlap import pooled_dice
