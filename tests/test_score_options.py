@@ -278,9 +278,9 @@ def test_targets_beside_the_coronaries_need_a_mask(series, tmp_path):
 def test_a_target_whose_model_is_not_shipped_needs_a_model_or_a_mask(
     series, tmp_path, monkeypatch
 ):
-    from kcalc.workflow import scan
+    from kcalc.workflow import choices
 
-    monkeypatch.setattr(scan, "SHIPPED_MODELS", {})
+    monkeypatch.setattr(choices, "SHIPPED_MODELS", {})
     with pytest.raises(UsageError, match=r"target icac is shipped.*--model.*--mask"):
         score_scan(series, tmp_path / "out", options=ScoreOptions(target="icac"))
 
