@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from kcalc.errors import IntensityError
+
 NOT_SUPERVISED = 255
 """Label of a voxel that takes no part in training."""
 
@@ -31,11 +33,11 @@ Sizes = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How Hounsfield units become a network's input.
+    """How the values of a scan become a network's input.
 
     Args:
         window_hu: Lower and upper edge of the intensity window in HU; values are
-            clipped to it and scaled to [0, 1].
+            clipped to it and scaled to [0, 1]. None with ``volume_percentiles``.
         stack: Slices per input: 9 for a 2.5-D network (channels, middle slice
             labelled), 1 for a 2-D or 3-D one. Odd.
         spacing_mm: Voxel spacing (z, y, x) the network needs, or None for the scan's
@@ -51,12 +53,16 @@ class InputSpec:
             nearest are taken (:func:`stack_indices`); None, the default, takes
             neighbours, however far apart they are. Nine slices 1 to 5 mm apart span
             9 to 45 mm.
+        volume_percentiles: Percentiles of a volume's own values that take the place of
+            the window's edges, for scans in arbitrary units such as MR; None, the
+            default, with ``window_hu``. Avetisian 2017 does not state how it scaled
+            its MR; percentiles are kcalc's choice, (0.5, 99.5) the usual ones.
 
     Raises:
         ValueError: An argument breaks these rules.
     """
 
-    window_hu: tuple[float, float]
+    window_hu: tuple[float, float] | None
     stack: int = 1
     spacing_mm: tuple[float, float, float] | None = None
     halo_zyx: tuple[int, int, int] = (0, 0, 0)
@@ -64,9 +70,23 @@ class InputSpec:
     multiple_zyx: tuple[int, int, int] = (1, 1, 1)
     context: Literal["local", "slice"] = "local"
     stack_step_mm: float | None = None
+    volume_percentiles: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not self.window_hu[0] < self.window_hu[1]:
+        if (self.window_hu is None) == (self.volume_percentiles is None):
+            raise ValueError(
+                "An input needs window_hu or volume_percentiles, and not both. "
+                f"Received: window_hu={self.window_hu}, "
+                f"volume_percentiles={self.volume_percentiles}"
+            )
+        if self.volume_percentiles is not None:
+            low, high = self.volume_percentiles
+            if not 0 <= low < high <= 100:
+                raise ValueError(
+                    "volume_percentiles must be (lower, upper) in [0, 100]. "
+                    f"Received: volume_percentiles={self.volume_percentiles}"
+                )
+        elif self.window_hu is None or not self.window_hu[0] < self.window_hu[1]:
             raise ValueError(
                 "window_hu must be (lower, upper) in HU. "
                 f"Received: window_hu={self.window_hu}"
@@ -116,17 +136,63 @@ class InputSpec:
         )
 
 
-def windowed(hu: Any, input_spec: InputSpec) -> Any:
-    """Clip a tensor to the spec's window and scale it to [0, 1].
+def volume_window(
+    array: npt.NDArray[Any], input_spec: InputSpec
+) -> tuple[float, float]:
+    """Return the edges that a whole volume's values are clipped to.
+
+    Args:
+        array: All of the volume; percentiles of a part would be others.
+        input_spec: Its window, or its percentiles of the volume.
+
+    Raises:
+        IntensityError: ``EMPTY``: the two percentiles are one value.
+
+    Example:
+        >>> spec = InputSpec(None, volume_percentiles=(0, 50))
+        >>> volume_window(np.arange(101), spec)
+        (0.0, 50.0)
+    """
+    if input_spec.volume_percentiles is None:
+        return _window_hu(input_spec)
+    low, high = (float(v) for v in np.percentile(array, input_spec.volume_percentiles))
+    if not low < high:
+        raise IntensityError(
+            "EMPTY",
+            f"A volume must show something; its percentiles "
+            f"{input_spec.volume_percentiles} are both {low:g}.",
+            hint="Choose another series, or wider percentiles.",
+        )
+    return low, high
+
+
+def _window_hu(input_spec: InputSpec) -> tuple[float, float]:
+    if input_spec.window_hu is None:
+        raise ValueError(
+            "Input scaled by percentiles of its volume needs the volume's window "
+            "(volume_window); networks on HU, stacks of slices and exported graphs "
+            f"take window_hu. Received: {input_spec}"
+        )
+    low_hu, high_hu = input_spec.window_hu
+    return float(low_hu), float(high_hu)
+
+
+def windowed(hu: Any, input_spec: InputSpec, window: Any = None) -> Any:
+    """Clip a tensor to a window and scale it to [0, 1].
 
     The one place where training, inference and export do so.
 
     Args:
-        hu: float32 tensor in HU, any shape.
+        hu: float32 tensor in HU, or the volume's own unit, any shape.
         input_spec: Its window is used.
+        window: The two edges that :func:`volume_window` gave for the volume, numbers
+            or a tensor (2,); None for the spec's ``window_hu``.
 
     Returns:
         float32 tensor of the same shape.
+
+    Raises:
+        ValueError: There is neither a window nor a ``window_hu``.
 
     Example:
         >>> hu = np.array([-500, 300, 900], np.float32)
@@ -135,8 +201,8 @@ def windowed(hu: Any, input_spec: InputSpec) -> Any:
     """
     from keras import ops
 
-    low_hu, high_hu = (float(edge) for edge in input_spec.window_hu)
-    return (ops.clip(hu, low_hu, high_hu) - low_hu) / (high_hu - low_hu)
+    low, high = _window_hu(input_spec) if window is None else (window[0], window[1])
+    return (ops.clip(hu, low, high) - low) / (high - low)
 
 
 def stack_indices(

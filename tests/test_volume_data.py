@@ -278,7 +278,7 @@ def test_impossible_plans_are_refused(changes, text):
 
 
 def test_an_unknown_kind_of_phantom_is_refused():
-    with pytest.raises(ValueError, match=r"'head'\). Received: kind='foot'"):
+    with pytest.raises(ValueError, match=r"'ventricle'\). Received: kind='foot'"):
         PhantomOrder("foot", 0, "train")
 
 

@@ -50,7 +50,8 @@ class BoxSampler:
             of slices.
         InputError: The split has no case (``STORE_SPLIT``), a scan is smaller than the
             receptive field, 2 * halo + 1 (``STORE_SMALL``), or has another spacing than
-            the network's (``STORE_SPACING``).
+            the network's (``STORE_SPACING``), or is in arbitrary units where the
+            network's window is in HU (``STORE_UNIT``).
     """
 
     def __init__(
@@ -170,6 +171,13 @@ def _in_turn(
 
 
 def _check(record: CaseRecord, input_spec: InputSpec) -> None:
+    if record.unit == "arbitrary" and input_spec.window_hu is not None:
+        raise InputError(
+            "STORE_UNIT",
+            "A window in HU needs scans in HU. Received: "
+            f"{record.name} in arbitrary units.",
+            hint="Scale such scans with InputSpec(None, volume_percentiles=...).",
+        )
     field = tuple(2 * h + 1 for h in input_spec.halo_zyx)
     if any(n < least for n, least in zip(record.shape_zyx, field, strict=True)):
         raise InputError(

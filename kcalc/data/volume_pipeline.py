@@ -6,8 +6,8 @@ Sample ``i`` depends on (seed, i) alone, as in :mod:`kcalc.data.pipeline`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from kcalc.data.patches import sample_rng
 from kcalc.data.pipeline import LABEL_SHARE
 from kcalc.data.store import CaseStore
 from kcalc.data.warp import Frame, coordinates, draw_warp, resampled, source_size
-from kcalc.preparation import NOT_SUPERVISED, InputSpec, windowed
+from kcalc.preparation import NOT_SUPERVISED, InputSpec, volume_window, windowed
 
 if TYPE_CHECKING:
     from kcalc.data.plans import VolumeData
@@ -73,6 +73,7 @@ def training_boxes(
     margin = [(b - p) // 2 for b, p in zip(block_zyx, size_zyx, strict=True)]
     centre = [m + (p - 1) / 2 for m, p in zip(margin, size_zyx, strict=True)]
     finish = _finish(input_spec, plan.threshold_hu, plan.supervise_above_threshold)
+    window_of = _windows(store, input_spec)
 
     def load(index: np.int64) -> list[npt.NDArray[Any]]:
         rng = sample_rng(seed, int(index))
@@ -91,22 +92,24 @@ def training_boxes(
         return [
             np.ascontiguousarray(flipped(image, flips)),
             np.ascontiguousarray(flipped(label, flips)),
+            window_of(box.case),
             changes.intensity,
             *warp,
         ]
 
     def sample(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        types = [tf.int16, tf.uint8, tf.float32]
+        types = [tf.int16, tf.uint8, tf.float32, tf.float32]
         types += [tf.float32] * (5 if augmentation.warps else 0)
-        image, label, intensity, *warp = tf.numpy_function(load, [index], types)
+        image, label, window, intensity, *warp = tf.numpy_function(load, [index], types)
         image = tf.ensure_shape(image, block_zyx)
         label = tf.ensure_shape(label, block_zyx)
+        window = tf.ensure_shape(window, (2,))
         intensity = tf.ensure_shape(intensity, (3,))
         if warp:
             where = coordinates(warp[1], warp[2:], size_zyx)
             image, label = _resampled(image, label, where, warp[0])
         noise = noise_like(image, augmentation, seed, index)
-        parts = (image, label, intensity)
+        parts = (image, label, window, intensity)
         return parts if noise is None else (*parts, noise)
 
     return (
@@ -150,21 +153,25 @@ def validation_boxes(
     sampler = BoxSampler(store, split, plan.patch_zyx, input_spec)
     boxes = fixed_boxes(store, sampler, plan.validation_patches, seed)
     finish = _finish(input_spec, plan.threshold_hu, plan.supervise_above_threshold)
+    window_of = _windows(store, input_spec)
 
     def load(index: np.int64) -> tuple[npt.NDArray[Any], ...]:
-        return read_box(store, boxes[int(index)], plan.patch_zyx)
+        box = boxes[int(index)]
+        return *read_box(store, box, plan.patch_zyx), window_of(box.case)
 
-    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = tf.numpy_function(load, [index], (tf.int16, tf.uint8))
+    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        types = (tf.int16, tf.uint8, tf.float32)
+        image, label, window = tf.numpy_function(load, [index], types)
         image = tf.ensure_shape(image, plan.patch_zyx)
-        return image, tf.ensure_shape(label, plan.patch_zyx)
+        label = tf.ensure_shape(label, plan.patch_zyx)
+        return image, label, tf.ensure_shape(window, (2,))
 
     def parts(
-        image: tf.Tensor, label: tf.Tensor
+        image: tf.Tensor, label: tf.Tensor, window: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         inside = tf.not_equal(label, NOT_SUPERVISED)
         candidates = inside & (tf.cast(image, tf.float32) > plan.threshold_hu)
-        image, label = finish(image, label)
+        image, label = finish(image, label, window)
         return image, label, tf.cast(candidates, tf.float32)[..., None]
 
     return (
@@ -205,6 +212,7 @@ def _finish(input_spec: InputSpec, threshold_hu: float, supervise_above: bool) -
     def finish(
         hu: tf.Tensor,
         label: tf.Tensor,
+        window: tf.Tensor,
         intensity: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, ...]:
@@ -217,9 +225,24 @@ def _finish(input_spec: InputSpec, threshold_hu: float, supervise_above: bool) -
         target = tf.cast(tf.logical_and(label > 0, candidates), tf.uint8)
         left_out = ~candidates if supervise_above else beyond
         target = tf.where(left_out, tf.constant(NOT_SUPERVISED, tf.uint8), target)
-        return windowed(hu, input_spec)[..., None], target[..., None]
+        edges = None
+        if input_spec.volume_percentiles is not None:
+            edges = tf.reshape(tf.transpose(window), (2, -1, 1, 1, 1))
+        return windowed(hu, input_spec, edges)[..., None], target[..., None]
 
     return finish
+
+
+def _windows(
+    store: CaseStore, input_spec: InputSpec
+) -> Callable[[str], npt.NDArray[np.float32]]:
+    """Return a function from a case to the edges of its window, found once a case."""
+
+    @cache
+    def window_of(case: str) -> npt.NDArray[np.float32]:
+        return np.array(volume_window(store.image(case), input_spec), np.float32)
+
+    return window_of
 
 
 def _frame(record: CaseRecord, plan: VolumeData) -> Frame:

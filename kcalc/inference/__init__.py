@@ -1,5 +1,6 @@
 """Inference: a Volume and a model enter, a mask on the volume's grid leaves."""
 
+from kcalc.inference.general import segment_volume
 from kcalc.inference.loading import load_model
 from kcalc.inference.opening import Network, open_network
 from kcalc.inference.predictor import Prediction, predict
@@ -20,5 +21,6 @@ __all__ = [
     "predict_tiled",
     "residual_dropout_geometry",
     "same_tiles",
+    "segment_volume",
     "valid_run",
 ]
