@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kcalc.data import Case, CaseStore, VolumeData
+from kcalc.data import Case, CaseStore, SliceData, VolumeData
 from kcalc.errors import InputError, IntensityError
 from kcalc.geometry import Geometry
 from kcalc.inference import segment_volume
@@ -111,9 +111,12 @@ def test_boxes_are_scaled_by_the_whole_volume_in_any_unit(store: CaseStore) -> N
     np.testing.assert_allclose(np.asarray(other), np.asarray(image), atol=1e-6)
 
 
-def test_a_window_in_hu_refuses_arbitrary_units(store: CaseStore) -> None:
+@pytest.mark.parametrize("plan", [PLAN, SliceData()])
+def test_a_window_in_hu_refuses_arbitrary_units(store: CaseStore, plan: Any) -> None:
     with pytest.raises(InputError, match="STORE_UNIT"):
-        PLAN.training(store, input_spec=HU_SPEC, batch_size=1, seed=0, start=0, stop=1)
+        plan.training(store, input_spec=HU_SPEC, batch_size=1, seed=0, start=0, stop=1)
+    with pytest.raises(InputError, match="STORE_UNIT"):
+        plan.validation(store, input_spec=HU_SPEC, seed=0)
 
 
 def _brighter_than_half() -> keras.Model:

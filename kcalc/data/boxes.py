@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kcalc.data.case import CaseRecord
+from kcalc.data.case import CaseRecord, check_unit
 from kcalc.data.patches import Shares, VoxelSampler, clipped, start_round
 from kcalc.data.store import CaseStore
 from kcalc.errors import InputError
@@ -171,13 +171,7 @@ def _in_turn(
 
 
 def _check(record: CaseRecord, input_spec: InputSpec) -> None:
-    if record.unit == "arbitrary" and input_spec.window_hu is not None:
-        raise InputError(
-            "STORE_UNIT",
-            "A window in HU needs scans in HU. Received: "
-            f"{record.name} in arbitrary units.",
-            hint="Scale such scans with InputSpec(None, volume_percentiles=...).",
-        )
+    check_unit(record, input_spec)
     field = tuple(2 * h + 1 for h in input_spec.halo_zyx)
     if any(n < least for n, least in zip(record.shape_zyx, field, strict=True)):
         raise InputError(

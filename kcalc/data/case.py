@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kcalc.data.splits import SPLITS
 from kcalc.errors import InputError
+from kcalc.preparation import InputSpec
 
 Unit = Literal["HU", "arbitrary"]
 
@@ -86,3 +87,18 @@ class CaseRecord:
     tube_voltage_kvp: float | None
     sha256: str
     unit: Unit = "HU"
+
+
+def check_unit(record: CaseRecord, input_spec: InputSpec) -> None:
+    """Refuse a case in arbitrary units for a network whose window is in HU.
+
+    Raises:
+        InputError: ``STORE_UNIT``.
+    """
+    if record.unit == "arbitrary" and input_spec.window_hu is not None:
+        raise InputError(
+            "STORE_UNIT",
+            "A window in HU needs scans in HU. Received: "
+            f"{record.name} in arbitrary units.",
+            hint="Scale such scans with InputSpec(None, volume_percentiles=...).",
+        )

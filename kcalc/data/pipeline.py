@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kcalc.data.augment import Augmentation, changed_intensity, flipped, noise_like
-from kcalc.data.case import CaseRecord
+from kcalc.data.case import CaseRecord, check_unit
 from kcalc.data.patches import (
     Crop,
     CropSampler,
@@ -77,6 +77,8 @@ def training_dataset(
         Where a turned or deformed crop reaches beyond its slice, value and label of the
         slice's nearest pixel stand.
     """
+    for record in store.split("train"):
+        check_unit(record, input_spec)
     sampler = CropSampler(store, store.split("train"), sampling)
     augmentation = augmentation or Augmentation()
     stack = input_spec.stack
@@ -156,6 +158,8 @@ def validation_dataset(
         Dataset of (image, label, candidates): as in training, and float32
         (batch, y, x, 1), 1 where the middle slice is >= ``threshold_hu``.
     """
+    for record in store.split(split):
+        check_unit(record, input_spec)
     crops = fixed_slices(store, store.split(split), num_slices, seed)
     too_large = max(crop.side for crop in crops)
     if too_large > 2 * size:
