@@ -71,7 +71,7 @@ from kcalc.data import (
     count_supervised,
     prepare_store,
 )
-from kcalc.data.sources import PhantomOrder, phantom_cases
+from kcalc.data.sources import PhantomOrder, is_simulated, phantom_cases
 from kcalc.evaluation import (
     ImageAgreement,
     agreement_figures,
@@ -437,7 +437,8 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     run = read_record(out / "run" / "run.json", made_by="train")
     trained = smoke_recipe(recipe) if arguments.smoke else recipe
     write_json(out / "recipe.json", record_for_export(trained, run))
-    trained_on = SIMULATED if arguments.data is None else LABELLED
+    store = CaseStore(out / STORE_FILE)
+    trained_on = SIMULATED if is_simulated(store) else LABELLED
     card = model_card(
         name,
         CAROTID,
@@ -447,7 +448,7 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
         kept=f"loss on validation patches, {run['best']['val_loss']:.4f}",
         mask=f"voxels of probability >= {THRESHOLD} and > 130 HU.",
         trained_on=trained_on,
-        store=CaseStore(out / STORE_FILE),
+        store=store,
         performance="By the recipe's `evaluate`, whole scans of the test split, "
         "network against label. An image without ICAC has Dice 1 if nothing is found "
         f"in it, else 0.\n\n{agreement_text(read_evaluation(out))}",

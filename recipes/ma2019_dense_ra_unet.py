@@ -85,7 +85,7 @@ from kcalc.data import (
     count_supervised,
     prepare_store,
 )
-from kcalc.data.sources import PhantomOrder, phantom_cases
+from kcalc.data.sources import PhantomOrder, is_simulated, phantom_cases
 from kcalc.errors import UsageError
 from kcalc.evaluation import (
     CaseComparison,
@@ -452,6 +452,8 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     trained = smoke_recipe(recipe) if arguments.smoke else recipe
     write_json(out / "recipe.json", record_for_export(trained, run))
     real_scans, real_command = out / "real_scans.json", "benchmarks/real_scans.py"
+    store = CaseStore(out / STORE_FILE)
+    trained_on = SIMULATED if is_simulated(store) else LABELLED
     card = model_card(
         name,
         CORONARY,
@@ -461,8 +463,8 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
         kept=f"pixel F1 on validation slices, {run['best']['val_f1']:.3f} "
         f"(probability >= {recipe.threshold} and >= 130 HU)",
         mask=card_coronary.mask_rule(THRESHOLD, COMPONENT_SHARE),
-        trained_on=SIMULATED if arguments.data is None else LABELLED,
-        store=CaseStore(out / STORE_FILE),
+        trained_on=trained_on,
+        store=store,
         performance=card_coronary.performance(read_evaluation(out)),
         real_scans=card_coronary.real_scans(
             read_record(real_scans, made_by=real_command)
@@ -479,7 +481,7 @@ def export(recipe: Recipe, arguments: argparse.Namespace) -> None:
         name=name,
         threshold=THRESHOLD,
         component_share=COMPONENT_SHARE,
-        trained_on=SIMULATED if arguments.data is None else LABELLED,
+        trained_on=trained_on,
         model_card=card,
         recipe_json=out / "recipe.json",
     )

@@ -24,6 +24,7 @@ ORDER = (
     "volume",
     "regrid",
     "files",
+    "termination",
     "io",
     "phantoms",
     "registration",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +21,8 @@ import pytest
 
 from kcalc.artifact import verify
 from kcalc.data import CaseStore
+from kcalc.data.case import Case
+from kcalc.data.sources import is_simulated
 from kcalc.geometry import Geometry
 from kcalc.io.nifti import write_nifti
 from kcalc.training import recipe_to_dict
@@ -442,3 +447,61 @@ def test_a_run_from_before_a_field_existed_is_exported_if_the_field_has_its_defa
 
     record = finished._with_defaults({"inner": {"old": 1}}, Grown(Inner(1, new=8)))
     assert record == {"inner": {"old": 1, "new": 7}, "name": "x"}
+
+
+# --- signals and options ----------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_terminated_prepare_gives_143_and_leaves_nothing(
+    ma2019: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def terminated(orders: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        yield
+
+    monkeypatch.setattr(ma2019, "phantom_cases", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    assert ma2019.main(["prepare", *SMOKE, "--out", str(tmp_path)]) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err.startswith("Terminated")
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5"])
+def test_a_seed_that_no_generator_takes_is_refused(
+    seed: str, ma2019: ModuleType, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        ma2019.main(["prepare", f"--seed={seed}"])
+    assert stop.value.code == 2
+    assert "from 0 to 2**32 - 1" in capsys.readouterr().err
+
+
+def test_training_without_prepared_cases_is_refused_and_makes_no_folder(
+    ma2019: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    assert ma2019.main(["train", *SMOKE, "--out", str(out)]) == 3
+    assert "STORE_READ" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_store_tells_whether_all_its_cases_are_phantoms(tmp_path: Path):
+    def store(*patients: str) -> CaseStore:
+        image = np.zeros((2, 3, 4), np.int16)
+        spacing_mm = (3.0, 0.5, 0.5)
+        return CaseStore.write(
+            tmp_path / f"{len(patients)}.h5",
+            (
+                Case(p, image + n, image.astype(np.uint8), spacing_mm, p, "train")
+                for n, p in enumerate(patients)
+            ),
+        )
+
+    assert is_simulated(store("phantom-0000001"))
+    assert not is_simulated(store("phantom-0000001", "8c1f"))

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Sequence
 
 from kcalc._version import NOTICE, __version__
 from kcalc.cli import doctor, inspect, phantom, prepare, score
 from kcalc.errors import EXIT_OK, EXIT_RESOURCE, EXIT_USAGE, KcalcError
 from kcalc.terminal import tell
+from kcalc.termination import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    TerminatedError,
+    termination_as_exception,
+)
 
 EXIT_INTERNAL = 1
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
     try:
-        with _termination_as_exception():
+        with termination_as_exception():
             options.run(options)
     except KcalcError as error:
         return _fail(str(error), error.exit_code, options.debug)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             "Interrupted; nothing unfinished was left.", EXIT_INTERRUPTED, False
         )
-    except _TerminatedError:
+    except TerminatedError:
         return _fail("Terminated; nothing unfinished was left.", EXIT_TERMINATED, False)
     except MemoryError:
         return _fail(
@@ -69,10 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM, as an exception so that partial results are removed."""
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kcalc",
@@ -85,24 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     for command in (inspect, score, prepare, phantom, doctor):
         command.add(commands)
     return parser
-
-
-@contextmanager
-def _termination_as_exception() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that no partial result stays."""
-
-    def stop(signal_number: int, frame: FrameType | None) -> NoReturn:
-        raise _TerminatedError
-
-    try:
-        former = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _fail(text: str, exit_code: int, debug: bool) -> int:

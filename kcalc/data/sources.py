@@ -11,9 +11,12 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from kcalc.data.case import Case
+from kcalc.data.store import CaseStore
 
 log = logging.getLogger(__name__)
 _KINDS = ("wide", "cardiac", "qrm", "head", "ventricle")
+_PATIENT = "phantom-"
+"""How the key of a phantom's patient begins; that of a scan's is a hash."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ def phantom_cases(
             yield case
 
 
+def is_simulated(store: CaseStore) -> bool:
+    """Return whether every case of a store is a phantom of :func:`phantom_cases`."""
+    return all(record.patient.startswith(_PATIENT) for record in store.records)
+
+
 def render_case(order: PhantomOrder) -> Case:
     """Render one phantom; the same order gives the same bytes."""
     from kcalc.phantoms import Phantom, VentriclePhantom, chest, head, qrm, ventricle
@@ -90,7 +98,7 @@ def render_case(order: PhantomOrder) -> Case:
         image=phantom.volume.array,
         label=phantom.label,
         spacing_mm=phantom.volume.spacing_mm,
-        patient=f"phantom-{order.seed:07d}",
+        patient=f"{_PATIENT}{order.seed:07d}",
         split=order.split,
         tube_voltage_kvp=phantom.volume.acquisition.tube_voltage_kvp,
         unit=phantom.volume.unit,

@@ -161,7 +161,7 @@ def _reserve(path: Path, size: int) -> None:
     """
     if not hasattr(os, "posix_fallocate"):
         return
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
     try:
         os.posix_fallocate(descriptor, 0, size)
     finally:

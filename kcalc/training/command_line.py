@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kcalc.errors import KcalcError
+from kcalc.termination import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    TerminatedError,
+    termination_as_exception,
+)
 from kcalc.training.config import Recipe
 from kcalc.training.stopping import StoppedError
 
@@ -28,7 +34,8 @@ def run_recipe(
     """Run one command of a recipe and return the exit code.
 
     A refusal is one paragraph on standard error, with the exit code of ``kcalc``. A run
-    that a signal stopped ends with 143 (Ctrl-C: 130) and the command that resumes it.
+    that a signal stopped ends with 143 (Ctrl-C: 130) and the command that resumes it;
+    elsewhere a signal ends the command with the same codes and no unfinished file.
 
     Args:
         doc: The recipe's docstring; its first line is the help text.
@@ -45,7 +52,7 @@ def run_recipe(
     add("command", choices=commands)
     add("--data", type=Path, help="folder of labelled cases (default: phantoms)")
     add("--out", type=Path, default=Path("runs") / full.name, help="folder of the run")
-    add("--seed", type=int, default=0, help="of weights, samples and phantoms")
+    add("--seed", type=_seed, default=0, help="of weights, samples and phantoms")
     add("--resume", action="store_true", help="go on after a kill")
     add("--smoke", action="store_true", help="two steps, tiny data")
     add("--deterministic", action="store_true", help="the same bits again (slower)")
@@ -58,7 +65,8 @@ def run_recipe(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)  # TensorFlow names every weight
     try:
-        commands[options.command](small if options.miniature else full, options)
+        with termination_as_exception():
+            commands[options.command](small if options.miniature else full, options)
     except StoppedError as error:
         again = [*arguments, *([] if options.resume else ["--resume"])]
         command = shlex.join(["python", sys.argv[0], *again])
@@ -68,9 +76,21 @@ def run_recipe(
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except KeyboardInterrupt:  # before or after training, or a second one
-        sys.stderr.write("Interrupted.\n")
-        return 130
+        sys.stderr.write("Interrupted; no unfinished file was left.\n")
+        return EXIT_INTERRUPTED
+    except TerminatedError:
+        sys.stderr.write("Terminated; no unfinished file was left.\n")
+        return EXIT_TERMINATED
     return 0
+
+
+def _seed(text: str) -> int:
+    """Take a seed that every generator takes."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to 2**32 - 1, not {text!r}"
+        )
+    return int(text)
 
 
 def fit_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -131,9 +131,9 @@ def fit(
         ResourceError: The folder cannot be written (``WRITE_FAILED``), or a step does
             not fit in memory (``MEMORY``).
     """
-    folder = writable_folder(out)
     if not isinstance(store, CaseStore):
         store = CaseStore(store)
+    folder = writable_folder(out)
     if smoke:
         recipe = smoke_recipe(recipe)
     identity = {
