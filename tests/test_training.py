@@ -570,3 +570,11 @@ def test_a_run_can_begin_with_the_weights_of_another(store: CaseStore, tmp_path:
             smoke=True,
             initial_weights=first.record,
         )
+    with pytest.raises(InputError, match=r"RUN_MISSING.*No such file"):
+        fit(
+            make_recipe(),
+            store=store,
+            out=tmp_path / "fourth",
+            smoke=True,
+            initial_weights=tmp_path / "absent.weights.h5",
+        )

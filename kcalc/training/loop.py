@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kcalc.artifact import sha256_of
 from kcalc.data.store import CaseStore
+from kcalc.errors import InputError
 from kcalc.files import writable_folder
 from kcalc.training.board import Board, require_tensorboard
 from kcalc.training.checkpoint import (
@@ -124,7 +125,8 @@ def fit(
             (``TENSORBOARD``).
         InputError: The folder has a run already and ``resume`` is False
             (``RUN_EXISTS``), it was made with another recipe, store or seed
-            (``RUN_DIFFERS``), or the store lacks a split.
+            (``RUN_DIFFERS``), the initial weights cannot be read (``RUN_MISSING``) or
+            are of another network (``RUN_DIFFERS``), or the store lacks a split.
         KcalcError: A loss, gradient, weight or figure is not finite
             (``TRAIN_NONFINITE``); the last checkpoint is from before.
         StoppedError: A signal asked to stop; the run is saved.
@@ -141,9 +143,7 @@ def fit(
         "seed": seed,
         "store_fingerprint": store.fingerprint(),
         "deterministic": deterministic,
-        "initial_weights_sha256": None
-        if initial_weights is None
-        else sha256_of(Path(initial_weights)),
+        "initial_weights_sha256": _digest(initial_weights),
     }
     checkpoint = folder / LAST
     state = begin_or_resume(checkpoint, identity, resume)
@@ -250,6 +250,22 @@ def _result(
     return TrainingResult(
         model, state["best"], history[-1], history, weights, folder / RUN_RECORD
     )
+
+
+def _digest(weights: str | os.PathLike[str] | None) -> str | None:
+    """Return the sha256 of the initial weights, None where there are none."""
+    if weights is None:
+        return None
+    try:
+        return sha256_of(Path(weights))
+    except OSError as error:
+        raise InputError(
+            "RUN_MISSING",
+            "The initial weights must be a file that can be read. Received: "
+            f"{error.strerror}.",
+            path=weights,
+            hint="Name the best.weights.h5 of a run that was trained.",
+        ) from error
 
 
 def _agreed(
