@@ -352,9 +352,11 @@ class FindsBrightVoxels:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[kcalc.Volume] = []
-        monkeypatch.setattr(scan, "_find_calcium", self)
+        monkeypatch.setattr(scan, "find_calcium", self)
 
-    def __call__(self, model: Any, volume: kcalc.Volume, report: Any) -> Any:
+    def __call__(
+        self, model: Any, target: Any, volume: kcalc.Volume, report: Any
+    ) -> Any:
         self.seen.append(volume)
         return FoundMask((volume.array > 200).astype(np.uint8), {"name": "stand-in"})
 
