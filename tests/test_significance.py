@@ -90,6 +90,11 @@ def test_the_t_test_turns_round_and_knows_no_order(pairs, random):
     assert shuffled.p == pytest.approx(got.p, rel=1e-6, abs=1e-12)
 
 
+def test_differences_too_small_to_be_squared_have_no_test():
+    with pytest.raises(UndefinedStatisticError, match="floating point"):
+        paired_t_test([0.0, 0.0], [0.0, 5e-324])
+
+
 def test_images_of_a_patient_are_added_up():
     got = sums_by_patient(["b", "a", "b"], [[1, 10], [2, 20], [3, 30]])
     assert got.tolist() == [[2, 20], [4, 40]]

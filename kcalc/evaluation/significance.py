@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def paired_t_test(
     Raises:
         ValueError: The lengths differ, or a value is not finite.
         UndefinedStatisticError: There are fewer than two images, or all differ by the
-            same amount, so that t is infinite.
+            same amount, so that t is infinite, or by too little to be squared.
 
     Example:
         >>> round(paired_t_test([3, 5, 4, 6], [1, 4, 4, 5]).p, 4)
@@ -119,6 +120,11 @@ def welch_t_test(
 
 
 def _of(result: Any, difference: float, size: tuple[int, int], level: float) -> TTest:
+    if not math.isfinite(result.pvalue):
+        raise UndefinedStatisticError(
+            "A t-test needs values that vary by more than floating point resolves. "
+            f"Received: a difference of {difference:g} with t = {result.statistic:g}"
+        )
     interval = result.confidence_interval(level)
     return TTest(
         difference=difference,
