@@ -70,6 +70,15 @@ def test_a_written_row_is_read_again_with_what_it_was_made_of(tmp_path: Path):
     assert {"python", "kcalc", "numpy"} <= set(found.versions)
 
 
+def test_a_figure_of_a_group_without_a_value_has_none(tmp_path: Path):
+    figures = {"overall": {"f1": 0.5}, "quarters": None}
+    write_row(tmp_path, RAU, 0, figures, settings={}, cpu_seconds=1)
+    (found,) = read_rows(tmp_path, ROWS)
+    assert found.figure("quarters.1.mean") is None
+    with pytest.raises(InputError, match="ROW_INVALID"):
+        found.figure("overall.f2")
+
+
 def test_a_setting_that_came_later_does_not_make_a_row_anew(tmp_path: Path):
     write(tmp_path, RAU, 0)
     later = {**SETTINGS, "patience": None}

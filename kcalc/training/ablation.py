@@ -79,11 +79,15 @@ class RowResult:
     def figure(self, path: str) -> float | None:
         """Return a figure by its path, such as ``"by_kind.chest-wide.pixel_f1"``.
 
+        None where it, or the group of figures that it is of, has no value.
+
         Raises:
             InputError: ``ROW_INVALID``: the row has no such figure.
         """
         value: Any = self.figures
         for part in path.split("."):
+            if value is None:
+                return None
             if not isinstance(value, Mapping) or part not in value:
                 raise InputError(
                     "ROW_INVALID",
